@@ -1,0 +1,60 @@
+# Weir. `make run` and `make test` set up all that they need on a Debian machine with Go, git and make.
+SHELL := /bin/sh
+GO ?= go
+BIN := bin
+# What tests use besides Go: routers, an independent decoder, namespaces.
+TEST_PACKAGES := bird2 frr tshark iproute2 ethtool procps libcap2-bin
+RUN_PACKAGES := bird2 iproute2 ethtool
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X github.com/weir-ddos/weir/appliance/version.Version=$(VERSION)
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+
+.PHONY: help build run test test-race lint docs fuzz bench clean install
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+build: ## the product: bin/weir, bin/weirctl, bin/trafficgen, no cgo
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./appliance/cmd/weir ./tools/weirctl ./tools/trafficgen
+
+run: build ## the main job, shown: attack, detection, blackhole in a real router, withdrawal (REPLAY=file.pcap: from a capture)
+	@if [ -z "$(REPLAY)" ] && [ "$$(id -u)" = 0 ]; then tools/setup/debian.sh $(RUN_PACKAGES); fi
+	@$(BIN)/weir demo $(if $(REPLAY),--replay $(REPLAY))
+
+test: ## everything: vet, build, layers, unit, end to end with real routers, race
+	@tools/setup/debian.sh $(TEST_PACKAGES)
+	$(GO) vet ./...
+	CGO_ENABLED=0 $(GO) build ./...
+	$(GO) test -count=1 -timeout 20m ./...
+	$(MAKE) test-race
+
+# The packages where goroutines meet; the rest gains nothing from the race detector.
+RACE_PACKAGES := ./dataplane/traffic/... ./dataplane/worker/... ./dataplane/probe/... ./controlplane/... ./appliance/app/... ./appliance/api/...
+
+test-race: ## the race detector where goroutines meet
+	@command -v gcc >/dev/null 2>&1 || tools/setup/debian.sh gcc libc6-dev
+	CGO_ENABLED=1 $(GO) test -race -short -count=1 -timeout 20m $(RACE_PACKAGES)
+
+lint: ## golangci-lint with the rules of .golangci.yml
+	$(GO) run $(GOLANGCI) run ./...
+
+docs: ## the generated documentation of the configuration
+	$(GO) generate ./...
+
+fuzz: ## a minute of fuzzing for every fuzz target
+	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p 2>/dev/null | grep ^Fuzz); do \
+		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-60s} $$p || exit 1; done; done
+
+bench: build ## the figures of the README, one table
+	@if [ "$$(id -u)" = 0 ]; then tools/setup/debian.sh $(RUN_PACKAGES); fi
+	$(GO) run ./bench
+
+install: build ## /usr/bin, systemd unit, example configuration
+	install -D -m 755 $(BIN)/weir $(DESTDIR)/usr/bin/weir
+	install -D -m 755 $(BIN)/weirctl $(DESTDIR)/usr/bin/weirctl
+	ln -sf weirctl $(DESTDIR)/usr/bin/fcli
+	install -D -m 644 appliance/packaging/weir.service $(DESTDIR)/lib/systemd/system/weir.service
+	[ -e $(DESTDIR)/etc/weir/weir.yaml ] || install -D -m 640 appliance/packaging/weir.yaml $(DESTDIR)/etc/weir/weir.yaml
+
+clean: ## remove what was built
+	rm -rf $(BIN)
