@@ -7,7 +7,7 @@ TEST_PACKAGES := bird2 frr tshark iproute2 ethtool procps libcap2-bin
 RUN_PACKAGES := bird2 iproute2 ethtool
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/weir-ddos/weir/appliance/version.Version=$(VERSION)
-GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: help build run test test-race lint docs fuzz bench clean install
 
