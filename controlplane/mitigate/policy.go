@@ -55,9 +55,9 @@ type Policy struct {
 	NextHopSubnetIPv6 netip.Addr `json:"next_hop_subnet_ipv6,omitzero"`
 	// CommunitiesHost go with announced hosts: "65001:666", "64512:1:7" (large), "blackhole", "no-export", "no-advertise".
 	// Default: 65535:666 and no-export. An empty list sends none.
-	CommunitiesHost []Community `json:"communities_host,omitempty"`
+	CommunitiesHost []Community `json:"communities_host,omitzero"`
 	// CommunitiesSubnet go with announced subnets and hostgroup networks. Default: the same as communities_host.
-	CommunitiesSubnet []Community `json:"communities_subnet,omitempty"`
+	CommunitiesSubnet []Community `json:"communities_subnet,omitzero"`
 	// FlowSpecAction is what routers do with traffic that matches: discard or rate-limit. Default: discard.
 	FlowSpecAction Action `json:"flowspec_action,omitempty"`
 	// FlowSpecRateMbps is the rate left by rate-limit, in Mbit/s (10^6 bits), 1 to 1000000. Default: 10.
@@ -85,11 +85,10 @@ const (
 // DefaultPolicy returns the values that are used when neither the group, its parents nor global set them.
 // BanTime stays unset: the incident's own ban time governs.
 func DefaultPolicy() Policy {
-	yes, no, never := true, false, false
 	return Policy{
 		Mitigation:       ModeBlackhole,
-		AnnounceHost:     &yes,
-		AnnounceSubnet:   &no,
+		AnnounceHost:     new(true),
+		AnnounceSubnet:   new(false),
 		SubnetLengthIPv4: 24,
 		SubnetLengthIPv6: 48,
 		NextHopIPv4:      netip.AddrFrom4([4]byte{192, 0, 2, 1}),
@@ -98,7 +97,7 @@ func DefaultPolicy() Policy {
 		FlowSpecAction:   Discard,
 		FlowSpecRateMbps: 10,
 		FlowSpecFallback: FallbackBlackhole,
-		DryRun:           &never,
+		DryRun:           new(false),
 	}
 }
 
