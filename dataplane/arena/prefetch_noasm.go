@@ -1,0 +1,6 @@
+//go:build !amd64
+
+package arena
+
+// Prefetch does nothing on this architecture.
+func Prefetch(*uintptr, int) {}
