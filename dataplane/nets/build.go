@@ -166,30 +166,61 @@ func overlapsAny(sorted []netip.Prefix, p netip.Prefix) bool {
 
 // build makes the trie of rules, which are sorted by address, then length. An empty set is a trie that says Outside.
 func (t *trie) build(rules []rule) {
-	switch { // the root needs not be larger than what it serves: it shares the cache with everything else
-	case len(rules) <= 16:
-		t.rootBits = 4
-	case len(rules) <= 1024:
-		t.rootBits = 10
-	default:
-		t.rootBits = 16
+	if len(rules) == 0 {
+		t.nodes = []node{{kind: kindFinal, base: uint32(Outside), leaf: uint32(Outside)}}
+		return
 	}
-	t.rootShift = uint8(64 - t.rootBits)
-	kids := split(rules, 0, t.rootBits, Outside)
-	t.root = make([]uint32, len(kids))
-	t.nodes = make([]node, 0, len(rules))
-	for i, k := range kids {
-		if len(k.rules) == 0 {
-			t.root[i] = uint32(k.id)
+	t.nodes = make([]node, 1, len(rules))
+	t.fill(0, rules, 0, Outside)
+	t.nodes, t.leaves, t.tables = slices.Clip(t.nodes), slices.Clip(t.leaves), slices.Clip(t.tables)
+}
+
+// fill writes the node at index at for rules, which agree on the bits before level; background is for addresses that match none.
+func (t *trie) fill(at int, rules []rule, level int, background ID) {
+	first, common := rules[0], commonLength(rules)
+	wordEnd := level&^63 + 64
+	if len(rules) == 1 && level < common && common <= wordEnd { // one comparison says it all
+		t.nodes[at] = node{kind: kindFinal, vec: first.word(level), shift: uint8(wordEnd - common),
+			base: uint32(first.id), leaf: uint32(background)}
+		return
+	}
+	if common = min(common, wordEnd); common > level {
+		inner := background
+		if first.length == common {
+			inner, rules = first.id, rules[1:]
+		}
+		to := len(t.nodes)
+		t.nodes = append(t.nodes, node{})
+		t.nodes[at] = node{kind: kindSkip, vec: first.word(level), shift: uint8(wordEnd - common),
+			base: uint32(to), leaf: uint32(background), cross: common == 64}
+		t.fill(to, rules, common, inner)
+		return
+	}
+	if width := tableWidth(rules, level); width > 0 {
+		t.fillTable(at, rules, level, width, background)
+	} else {
+		t.fillBranch(at, rules, level, min(stride, wordEnd-level), background)
+	}
+}
+
+// tableWidth is how many bits a plain table at level may branch on so that at least a quarter of its slots lead to rules;
+// 0 when no table wider than a branch node is worth its memory.
+func tableWidth(rules []rule, level int) int {
+	for width := min(maxTable, level&^63+64-level); width > stride; width-- {
+		if len(rules) < 1<<(width-2) {
 			continue
 		}
-		at := len(t.nodes)
-		t.nodes = append(t.nodes, node{})
-		t.fill(at, k.rules, t.rootBits, k.id)
-		t.root[i] = uint32(at) | isNode
+		used, last := 0, -1
+		for _, r := range rules {
+			if i := r.slot(level, width); i != last {
+				used, last = used+1, i
+			}
+		}
+		if used >= 1<<(width-2) {
+			return width
+		}
 	}
-	t.nodes = slices.Clip(t.nodes)
-	t.leaves = slices.Clip(t.leaves)
+	return 0
 }
 
 // child is one slot of a node under construction: its rules, and what addresses say that match none of them.
@@ -207,16 +238,16 @@ func split(rules []rule, level, width int, background ID) []child {
 	}
 	for n := 0; n < len(rules); {
 		r := rules[n]
-		first := int(r.word(level) << (level & 63) >> (64 - width))
+		first := r.slot(level, width)
 		if r.length <= level+width {
-			for i := range 1 << (level + width - r.length) {
+			for i := range 1 << (level + width - max(r.length, level)) {
 				kids[first+i].id = r.id
 			}
 			n++
 			continue
 		}
 		end := n + 1 // the longer rules of one slot are neighbours
-		for end < len(rules) && rules[end].length > level+width && int(rules[end].word(level)<<(level&63)>>(64-width)) == first {
+		for end < len(rules) && rules[end].length > level+width && rules[end].slot(level, width) == first {
 			end++
 		}
 		kids[first].rules = rules[n:end]
@@ -225,47 +256,39 @@ func split(rules []rule, level, width int, background ID) []child {
 	return kids
 }
 
-// fill writes the node at index at for rules, all of which are longer than level and agree on the bits before it.
-func (t *trie) fill(at int, rules []rule, level int, background ID) {
-	first, common := rules[0], commonLength(rules)
-	wordEnd := level&^63 + 64
-	if len(rules) == 1 && common <= wordEnd { // one comparison says it all
-		t.nodes[at] = node{kind: kindFinal, vec: first.word(level), shift: uint8(wordEnd - common),
-			base: uint32(first.id), leaf: uint32(background)}
-		return
-	}
-	common = min(common, wordEnd)
-	if next := aligned(common); next > level {
-		inner := background
-		if first.length == common {
-			inner, rules = first.id, rules[1:]
+func (t *trie) fillTable(at int, rules []rule, level, width int, background ID) {
+	kids := split(rules, level, width, background)
+	base := len(t.tables)
+	t.nodes[at] = node{kind: kindTable, base: uint32(base), level: uint8(level & 63), shift: uint8(64 - width), cross: level+width == 64}
+	t.tables = append(t.tables, make([]uint32, len(kids))...)
+	for i, k := range kids {
+		if len(k.rules) == 0 {
+			t.tables[base+i] = uint32(k.id)
+			continue
 		}
 		to := len(t.nodes)
 		t.nodes = append(t.nodes, node{})
-		t.nodes[at] = node{kind: kindSkip, vec: first.word(level), shift: uint8(wordEnd - common),
-			base: uint32(to), leaf: uint32(background), cross: next == 64 && level < 64}
-		t.fill(to, rules, next, inner)
-		return
+		t.tables[base+i] = uint32(to) | isNode
+		t.fill(to, k.rules, level+width, k.id)
 	}
-	t.fillBranch(at, rules, level, background)
 }
 
-func (t *trie) fillBranch(at int, rules []rule, level int, background ID) {
-	kids := split(rules, level, stride, background)
+func (t *trie) fillBranch(at int, rules []rule, level, width int, background ID) {
+	kids := split(rules, level, width, background)
 	n := node{kind: kindBranch, base: uint32(len(t.nodes)), leaf: uint32(len(t.leaves)),
-		shift: uint8(64 - stride), level: uint8(level & 63), cross: level+stride == 64}
-	last, any := ID(0), false
-	inner := 0
+		level: uint8(level & 63), shift: uint8(64 - width), cross: level+width == 64}
+	var last ID
+	inner, leaves := 0, 0
 	for i, k := range kids {
 		if len(k.rules) > 0 {
 			n.vec |= 1 << i
 			inner++
 			continue
 		}
-		if !any || k.id != last { // a run of equal leaves is kept once
+		if leaves == 0 || k.id != last { // a run of equal leaves is kept once
 			n.runs |= 1 << i
 			t.leaves = append(t.leaves, k.id)
-			last, any = k.id, true
+			leaves, last = leaves+1, k.id
 		}
 	}
 	t.nodes[at] = n
@@ -273,7 +296,7 @@ func (t *trie) fillBranch(at int, rules []rule, level int, background ID) {
 	to := int(n.base)
 	for _, k := range kids {
 		if len(k.rules) > 0 {
-			t.fill(to, k.rules, level+stride, k.id)
+			t.fill(to, k.rules, level+width, k.id)
 			to++
 		}
 	}
@@ -289,17 +312,14 @@ func commonLength(rules []rule) int {
 	return min(common, a.length) // if a shorter one than the first existed it would differ earlier
 }
 
-// aligned is the last level, at which a branch may stand, that is not behind bit n. Levels are 4, 10, ... 58, 64, 70, ... 124.
-func aligned(n int) int {
-	if n >= 64 {
-		return 64 + (n-64)/stride*stride
-	}
-	return 4 + (n-4)/stride*stride
-}
-
 func (r rule) word(level int) uint64 {
 	if level < 64 {
 		return r.hi
 	}
 	return r.lo
+}
+
+// slot is the value of the width bits from level on.
+func (r rule) slot(level, width int) int {
+	return int(r.word(level) << (level & 63) >> (64 - width))
 }

@@ -274,7 +274,7 @@ func FuzzLookup(f *testing.F) {
 	})
 }
 
-// TestFuzzTruth feeds raw bytes as prefixes: whatever New accepts must agree with the naive scan.
+// FuzzPrefixes feeds raw bytes as prefixes: whatever New accepts must agree with the naive scan.
 func FuzzPrefixes(f *testing.F) {
 	f.Add([]byte{8, 10, 0, 0, 0, 24, 10, 1, 2, 0, 0xa0, 0x20, 1, 0x0d, 0xb8})
 	f.Fuzz(func(t *testing.T, b []byte) {

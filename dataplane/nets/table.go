@@ -14,41 +14,41 @@ type Table struct {
 	groups   []string
 }
 
-// trie is a longest-prefix match over at most 128 bits, a poptrie with path compression: a direct root, then nodes that
-// branch on 6 bits with their children and leaves packed behind bit maps. Two kinds of node compare instead of branching:
-// they jump over levels where all prefixes agree, and end the walk where only one prefix is left. A real table (few
-// distant blocks, dense inside) takes two to four nodes, and all of 100,000 prefixes stay in the second-level cache.
+// trie is a longest-prefix match over at most 128 bits, a path- and level-compressed poptrie. A node branches on 6 bits with
+// its children and leaves packed behind bit maps. Where prefixes are dense it is a plain table of up to 2^18 slots instead;
+// where all prefixes below agree it compares their common bits and jumps over them; where one is left it compares and ends.
+// Real tables (few distant blocks, dense inside) take two to four nodes, of which those often used stay in the cache.
 type trie struct {
-	root      []uint32 // leaf ID, or a node's index | isNode
-	rootShift uint8
-	rootBits  int
-	nodes     []node
-	leaves    []ID
+	nodes  []node   // the first is the root
+	tables []uint32 // a leaf ID, or a node's index | isNode
+	leaves []ID
 }
 
 const (
-	stride   = 6
+	stride   = 6  // bits of a branch
+	maxTable = 18 // bits of a table: 1 MiB
 	isNode   = 1 << 31
 	nodeSize = 32 // two to a cache line; a test holds it
 )
 
-// What a node does. The zero value is the most frequent.
+// What a node does.
 const (
 	kindBranch uint8 = iota // 6 bits choose a child
+	kindTable               // up to 18 bits choose a slot of tables
 	kindSkip                // compare, then go on at base, or leave with leaf
 	kindFinal               // compare, then say base or leaf
 )
 
 // node is half a cache line.
 type node struct {
-	vec   uint64 // branch: which children are nodes; else: the bits to compare with
+	vec   uint64 // branch: which children are nodes; skip, final: the bits to compare with
 	runs  uint64 // branch: at which children a new leaf value starts
-	base  uint32 // first child's index (branch, skip) or the ID on a match (final)
+	base  uint32 // first child's index (branch, skip), first slot (table), or the ID on a match (final)
 	leaf  uint32 // first leaf's index (branch) or the ID on a mismatch
 	kind  uint8
-	level uint8 // branch: position of its 6 bits in the current half of the address
-	shift uint8 // how far to shift the (compared) bits down
-	cross bool  // the children look at the lower half of the address
+	level uint8 // branch, table: position of the bits in the current half of the address
+	shift uint8 // how far to shift the bits down
+	cross bool  // what follows looks at the lower half of the address
 }
 
 // Lookup returns the place of the address: 16 bytes, IPv4 as ::ffff:a.b.c.d. Hot: no allocation, no lock.
@@ -61,21 +61,23 @@ func (t *Table) Lookup(a *[16]byte) ID {
 }
 
 func (t *trie) lookup(word, lo uint64) ID {
-	at := t.root[word>>(t.rootShift&63)]
-	if at&isNode == 0 {
-		return ID(at)
-	}
-	at &^= isNode
+	at := uint32(0)
 	for {
 		n := &t.nodes[at]
 		switch n.kind {
 		case kindBranch:
-			i := word << (n.level & 63) >> (64 - stride)
-			if n.vec>>i&1 == 0 {
-				below := n.runs & (2<<i - 1)
+			i := word << (n.level & 63) >> (n.shift & 63)
+			if n.vec>>(i&63)&1 == 0 {
+				below := n.runs & (2<<(i&63) - 1)
 				return t.leaves[n.leaf+uint32(bits.OnesCount64(below))-1]
 			}
-			at = n.base + uint32(bits.OnesCount64(n.vec&(1<<i-1)))
+			at = n.base + uint32(bits.OnesCount64(n.vec&(1<<(i&63)-1)))
+		case kindTable:
+			at = t.tables[n.base+uint32(word<<(n.level&63)>>(n.shift&63))]
+			if at&isNode == 0 {
+				return ID(at)
+			}
+			at &^= isNode
 		case kindSkip:
 			if (word^n.vec)>>(n.shift&63) != 0 {
 				return ID(n.leaf)
@@ -123,4 +125,4 @@ func (t *Table) Groups() []string { return t.groups }
 // Size is the number of bytes that lookups may touch.
 func (t *Table) Size() int { return t.v4.size() + t.v6.size() }
 
-func (t *trie) size() int { return 4*len(t.root) + nodeSize*len(t.nodes) + 4*len(t.leaves) }
+func (t *trie) size() int { return 4*len(t.tables) + nodeSize*len(t.nodes) + 4*len(t.leaves) }
