@@ -1,0 +1,29 @@
+// Package traffic owns the counters in which packets, flow records and decisions meet: rows per host and direction in
+// a fixed table, the header of totals beside it, and the shard of two halves that lets one writer count without
+// locks while one reader takes exact cuts.
+//
+// Who calls what. A Shard has one owner at a time (a packet worker or a flow collector), which calls Enter once, then
+// Poll at every burst boundary and the counting methods of the Half that Poll returned, all from one goroutine, and
+// Leave at the end. One control goroutine (merge) calls SetNets, Request, Collect and Clear. A Half belongs to the
+// owner while it is active and to the control goroutine from Collect to Clear; nothing else may touch it.
+//
+// The counting methods never allocate, lock, log or read a clock. A full table counts into the overflow row of the
+// packet's network and says so. The package never does I/O and knows neither ports nor rules.
+//
+// A row is two cache lines. The first is all that ordinary packets touch:
+//
+//	 0               8               16              24
+//	+---------------+---------------+---------------+---------------+
+//	| address (16 bytes, v4-mapped) | tag|dir|place | tcp           |
+//	+---------------+---------------+---------------+---------------+
+//	| tcp_syn       | udp           | icmp          | flows         |
+//	+---------------+---------------+---------------+---------------+
+//	| tag of line 2 | other         | 5 fragment classes ...        |
+//	+---------------+---------------+---------------+---------------+
+//	|                               | (spare)                       |
+//	+---------------+---------------+---------------+---------------+
+//
+// A class is one word: packets in the high 28 bits, bytes in the low 36, so a packet is one add. When either part
+// reaches half of its range the word is moved to the table's spill list, so nothing wraps. Both lines carry the tag
+// of the epoch they were written in; a line with another tag is empty, so a table is cleared by choosing the next tag.
+package traffic

@@ -1,0 +1,191 @@
+package traffic
+
+import (
+	"github.com/weir-ddos/weir/dataplane/arena"
+	"github.com/weir-ddos/weir/dataplane/nets"
+	"github.com/weir-ddos/weir/dataplane/wire"
+)
+
+// Sum is disjoint counters and the flows that belong to them.
+type Sum struct {
+	Cells Cells
+	Flows uint64
+}
+
+// Add adds o to s.
+func (s *Sum) Add(o *Sum) {
+	s.Cells.Add(&o.Cells)
+	s.Flows += o.Flows
+}
+
+// Totals is one Sum per family and direction. Every packet is in it once.
+type Totals [NumFamilies][NumDirections]Sum
+
+// Half is what one owner counted in one epoch: the rows and, beside them, everything that is counted once a packet.
+// Its fields are plain: they belong to the owner until the half is retired, to the control goroutine after that.
+type Half struct {
+	Totals Totals
+	// Codes counts frames by what decoding said of them; Frames is their sum.
+	Codes [wire.NumCodes]uint64
+	// Frames and Bytes are what the owner took from its queues, lengths on the wire.
+	Frames, Bytes uint64
+	// Records is the packets that came as flow records (RecordPackets) and not as frames.
+	Records Counter
+	// Overflowed is what found the table full. It is in the overflow row of its network too.
+	Overflowed Counter
+	// Saturated is the number of packets whose flow was new to a full flow set: Flows is then a lower bound.
+	Saturated uint64
+	// MaxGap is the longest time between two polls, in nanoseconds.
+	MaxGap int64
+	// Start and Stop are when the half was active, in nanoseconds of the shard's clock.
+	Start, Stop int64
+
+	table    Table
+	nets     *nets.Table
+	overflow []Sum // place*2 + direction
+	index    int
+	_        [arena.Line]byte // the other half has another owner
+}
+
+func (h *Half) init(a *arena.Arena, seed Seed, hosts, index int, n *nets.Table) error {
+	h.index = index
+	h.setNets(n)
+	return h.table.init(a, seed, hosts)
+}
+
+// setNets is called while the half is empty and nobody's.
+func (h *Half) setNets(n *nets.Table) {
+	h.nets = n
+	h.overflow = make([]Sum, 2*n.NumPlaces())
+}
+
+// Nets is the prefix table for every lookup of this half: a half has exactly one, so that places never mix.
+func (h *Half) Nets() *nets.Table { return h.nets }
+
+// Table is the half's rows.
+func (h *Half) Table() *Table { return &h.table }
+
+// Index is 0 or 1: which of the shard's halves this is.
+func (h *Half) Index() int { return h.index }
+
+// Overflow returns the overflow row of a place and direction (Incoming or Outgoing).
+func (h *Half) Overflow(place nets.ID, d Direction) *Sum {
+	return &h.overflow[int(place)*2+int(d&1)]
+}
+
+// Charge is one addition to one row, prepared by Prepare so that the row can be prefetched.
+type Charge struct {
+	k0, k1 uint64
+	home   uint64
+	// Word is OnePacket plus the packet's bytes.
+	Word  uint64
+	place nets.ID
+	dir   Direction
+	// Class is what the packet is.
+	Class Class
+}
+
+// Prepare fills c for a host at a place of this half's Nets and returns the address of its row for arena.Prefetch.
+// d is Incoming or Outgoing.
+func (h *Half) Prepare(c *Charge, addr *[16]byte, place nets.ID, d Direction) uintptr {
+	k0, k1 := words(addr)
+	home := h.table.home(h.table.seed.Hash(k0, k1, d))
+	c.k0, c.k1, c.home, c.place, c.dir = k0, k1, home, place, d
+	return h.table.base + uintptr(home)*rowSize
+}
+
+const rowSize = 128
+
+// Add makes the prepared addition; newFlows is 0 or 1.
+func (h *Half) Add(c *Charge, newFlows uint64) {
+	t := &h.table
+	i := t.slot(c.home, c.k0, c.k1, c.dir, c.place)
+	if uint(i) >= uint(len(t.rows)) {
+		h.overflowed(c, newFlows)
+		return
+	}
+	r := &t.rows[i]
+	r.flows += newFlows
+	if int(c.Class) < firstLine {
+		w := r.first[c.Class] + c.Word
+		if w&drainMask == 0 {
+			r.first[c.Class] = w
+			return
+		}
+	}
+	t.addWord(i, c.Class, c.Word)
+}
+
+func (h *Half) overflowed(c *Charge, newFlows uint64) {
+	n := unpack(c.Word)
+	h.Overflowed.Add(n)
+	if s := h.Overflow(c.place, c.dir); c.Class < NumClasses {
+		s.Cells[c.Class].Add(n)
+		s.Flows += newFlows
+	}
+}
+
+// Record is what a flow record, already multiplied by its sampling rate, adds in this epoch.
+type Record struct {
+	// Src and Dst are the flow's addresses; IPv4 is v4-mapped.
+	Src, Dst [16]byte
+	// Class is what its packets are.
+	Class Class
+	// Flow says that the record starts a flow that was not counted yet.
+	Flow bool
+	Counter
+}
+
+// AddRecord counts a flow record: totals once, and the rows that policy says. It returns the record's direction.
+func (h *Half) AddRecord(policy InternalPolicy, r *Record) Direction {
+	if r.Class >= NumClasses {
+		return Other
+	}
+	src, dst := h.nets.Lookup(&r.Src), h.nets.Lookup(&r.Dst)
+	d := DirectionOf(src, dst)
+	var flows uint64
+	if r.Flow {
+		flows = 1
+	}
+	total := &h.Totals[FamilyOf(&r.Dst)][d]
+	total.Cells[r.Class].Add(r.Counter)
+	total.Flows += flows
+	h.Records.Add(r.Counter)
+	in, out := policy.Rows(d)
+	if in {
+		h.addHost(&r.Dst, dst, Incoming, r.Class, r.Counter, flows)
+	}
+	if out {
+		h.addHost(&r.Src, src, Outgoing, r.Class, r.Counter, flows)
+	}
+	return d
+}
+
+// addHost adds any amount to one row.
+func (h *Half) addHost(addr *[16]byte, place nets.ID, d Direction, class Class, n Counter, flows uint64) {
+	t := &h.table
+	k0, k1 := words(addr)
+	i := t.slot(t.home(t.seed.Hash(k0, k1, d)), k0, k1, d, place)
+	if i < 0 {
+		h.Overflowed.Add(n)
+		s := h.Overflow(place, d)
+		s.Cells[class].Add(n)
+		s.Flows += flows
+		return
+	}
+	t.addCounter(i, class, n)
+	t.rows[i].flows += flows
+}
+
+// clear empties the half for its next epoch. It is cheap unless rows overflowed.
+func (h *Half) clear() {
+	h.table.Clear()
+	if h.Overflowed != (Counter{}) {
+		clear(h.overflow)
+	}
+	h.Totals = Totals{}
+	h.Codes = [wire.NumCodes]uint64{}
+	h.Frames, h.Bytes, h.Saturated = 0, 0, 0
+	h.Records, h.Overflowed = Counter{}, Counter{}
+	h.MaxGap, h.Start, h.Stop = 0, 0, 0
+}
