@@ -41,12 +41,12 @@ func (d *Doc) tree() (*yaml.Node, error) {
 }
 
 // Get returns the node at path, or nil.
-func (d *Doc) Get(path string) *yaml.Node {
+func (d *Doc) Get(parts []string) *yaml.Node {
 	root, err := d.tree()
 	if err != nil {
 		return nil
 	}
-	return find(root, strict.Split(path))
+	return find(root, parts)
 }
 
 // find walks down; a list element is named [n].
@@ -91,8 +91,8 @@ func keyIndex(n *yaml.Node, key string) int {
 }
 
 // Set gives path a value, replacing what is there; maps on the way are made.
-func (d *Doc) Set(path string, value *yaml.Node) error {
-	parts := strict.Split(path)
+func (d *Doc) Set(parts []string, value *yaml.Node) error {
+	path := strings.Join(parts, ".")
 	return d.change(parts, func(root *yaml.Node) error {
 		parent, err := descend(root, parts[:len(parts)-1])
 		if err != nil {
@@ -107,7 +107,7 @@ func (d *Doc) Set(path string, value *yaml.Node) error {
 			return nil
 		}
 		if parent.Kind != yaml.MappingNode {
-			return fmt.Errorf("%s: is not a map", strict.Parent(path))
+			return fmt.Errorf("%s: is not a map", strings.Join(parts[:len(parts)-1], "."))
 		}
 		if i := keyIndex(parent, last); i >= 0 {
 			replace(parent.Content[i+1], value)
@@ -119,8 +119,8 @@ func (d *Doc) Set(path string, value *yaml.Node) error {
 }
 
 // Append adds a value to the list at path, which is made when it is missing.
-func (d *Doc) Append(path string, value *yaml.Node) error {
-	parts := strict.Split(path)
+func (d *Doc) Append(parts []string, value *yaml.Node) error {
+	path := strings.Join(parts, ".")
 	return d.change(parts, func(root *yaml.Node) error {
 		parent, err := descend(root, parts[:len(parts)-1])
 		if err != nil {
@@ -147,8 +147,8 @@ func (d *Doc) Append(path string, value *yaml.Node) error {
 }
 
 // Remove takes path, a key or a list element, out of the text.
-func (d *Doc) Remove(path string) error {
-	parts := strict.Split(path)
+func (d *Doc) Remove(parts []string) error {
+	path := strings.Join(parts, ".")
 	return d.change(parts, func(root *yaml.Node) error {
 		last := parts[len(parts)-1]
 		parent := find(root, parts[:len(parts)-1])

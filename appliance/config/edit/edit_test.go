@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/weir-ddos/weir/appliance/config/strict"
 )
 
 const sample = `# Weir at the edge of AS64500
@@ -43,13 +45,13 @@ func value(t *testing.T, s string) *yaml.Node {
 func TestEditKeepsTheRest(t *testing.T) {
 	t.Parallel()
 	set := func(path, v string) func(*testing.T, *Doc) error {
-		return func(t *testing.T, d *Doc) error { return d.Set(path, value(t, v)) }
+		return func(t *testing.T, d *Doc) error { return d.Set(strict.Split(path), value(t, v)) }
 	}
 	add := func(path, v string) func(*testing.T, *Doc) error {
-		return func(t *testing.T, d *Doc) error { return d.Append(path, value(t, v)) }
+		return func(t *testing.T, d *Doc) error { return d.Append(strict.Split(path), value(t, v)) }
 	}
 	del := func(path string) func(*testing.T, *Doc) error {
-		return func(_ *testing.T, d *Doc) error { return d.Remove(path) }
+		return func(_ *testing.T, d *Doc) error { return d.Remove(strict.Split(path)) }
 	}
 	for name, c := range map[string]struct {
 		do       func(*testing.T, *Doc) error
@@ -97,10 +99,10 @@ func TestEmptiedListAndMapStayValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Remove("hostgroups.web.networks[0]"); err != nil {
+	if err := d.Remove(strict.Split("hostgroups.web.networks[0]")); err != nil {
 		t.Fatal(err)
 	}
-	if n := d.Get("hostgroups.web.networks"); n == nil || n.Kind != yaml.SequenceNode || len(n.Content) != 0 {
+	if n := d.Get(strict.Split("hostgroups.web.networks")); n == nil || n.Kind != yaml.SequenceNode || len(n.Content) != 0 {
 		t.Errorf("networks is %+v, want an empty list", n)
 	}
 	if !strings.Contains(string(d.Text()), "# The log.\nlog:") || !strings.Contains(string(d.Text()), "# and later more") {
@@ -114,13 +116,13 @@ func TestEditErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Remove("hostgroups.nobody"); err == nil || err.Error() != "hostgroups.nobody: is not set" {
+	if err := d.Remove(strict.Split("hostgroups.nobody")); err == nil || err.Error() != "hostgroups.nobody: is not set" {
 		t.Errorf("remove: %v", err)
 	}
-	if err := d.Append("log.level", value(t, "x")); err == nil {
+	if err := d.Append(strict.Split("log.level"), value(t, "x")); err == nil {
 		t.Error("append to a scalar worked")
 	}
-	if err := d.Set("networks.x", value(t, "x")); err == nil {
+	if err := d.Set(strict.Split("networks.x"), value(t, "x")); err == nil {
 		t.Error("set below a list worked")
 	}
 	if string(d.Text()) != sample {
@@ -138,11 +140,11 @@ func TestFromNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range []string{"192.0.2.0/24", "2001:db8::/32"} {
-		if err := d.Append("networks", value(t, n)); err != nil {
+		if err := d.Append(strict.Split("networks"), value(t, n)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := d.Set("hostgroups.global.threshold_pps", value(t, "5")); err != nil {
+	if err := d.Set(strict.Split("hostgroups.global.threshold_pps"), value(t, "5")); err != nil {
 		t.Fatal(err)
 	}
 	want := "networks: [192.0.2.0/24, 2001:db8::/32]\nhostgroups:\n  global:\n    threshold_pps: 5\n"
@@ -161,13 +163,13 @@ func FuzzEdit(f *testing.F) {
 			return
 		}
 		v := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: val}
-		if d.Set(path, v) != nil {
+		if d.Set(strict.Split(path), v) != nil {
 			if string(d.Text()) != string(text) {
 				t.Fatal("a refused edit changed the text")
 			}
 			return
 		}
-		if n := d.Get(path); n != nil && n.Kind == yaml.ScalarNode && n.Value != val {
+		if n := d.Get(strict.Split(path)); n != nil && n.Kind == yaml.ScalarNode && n.Value != val {
 			// NUL and the like cannot be written as YAML; then Text failed or normalised, never silently replaced
 			t.Skipf("value %q came back as %q", val, n.Value)
 		}

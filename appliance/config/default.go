@@ -1,0 +1,36 @@
+package config
+
+import (
+	"time"
+
+	"github.com/weir-ddos/weir/controlplane/mitigate"
+)
+
+// Default is the configuration of an appliance that sets nothing. It lacks networks and ports, and so is not valid by itself.
+func Default() *Config {
+	return &Config{
+		Workers: Workers{Idle: "sleep"},
+		Traffic: Traffic{
+			HostsPerWorker: 1 << 18, FlowsPerWorker: 1 << 20, Flows: true,
+			Internal: "both", CountBytes: "frame", MemoryLimit: 4 << 30,
+		},
+		Decode:     defaultDecode(),
+		Tick:       time.Second,
+		Rates:      Rates{Mode: "window", AverageTime: 5 * time.Second},
+		Hostgroups: map[string]Hostgroup{"global": {}},
+		Bans:       Bans{Enable: true, BanTime: 1900 * time.Second, UnbanOnlyIfAttackFinished: true},
+		Guard:      mitigate.DefaultGuard(),
+		Journal:    Journal{Path: "/var/lib/weir/journal.db"},
+		History:    History{Directory: "/var/lib/weir/config-history", Keep: 200},
+		API:        API{Socket: "/run/weir/api.sock"},
+		Log:        Log{Level: "info", Format: "text"},
+	}
+}
+
+func defaultDecode() Decode {
+	var d Decode
+	for _, t := range d.list() {
+		*t.value = "outer"
+	}
+	return d
+}

@@ -1,0 +1,259 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weir-ddos/weir/appliance/config/strict"
+	"github.com/weir-ddos/weir/controlplane/rule"
+	"github.com/weir-ddos/weir/dataplane/port"
+)
+
+// Validate reports every problem of c at once, each beginning with its key.
+func (c *Config) Validate() error {
+	var errs []error
+	for _, s := range c.sections() {
+		for _, p := range strict.FromError("", s.key, s.check(), nil) {
+			errs = append(errs, fmt.Errorf("%s: %s", p.Path, p.Message))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// section is one top-level key and the check of its value. needs names further sections that the check reads.
+type section struct {
+	key   string
+	needs []string
+	check func() error
+}
+
+func (c *Config) sections() []section {
+	return []section{
+		{"networks", nil, c.checkNetworks},
+		{"whitelist", nil, func() error { return duplicates("", c.Whitelist) }},
+		{"ports", nil, c.checkPorts},
+		{"workers", nil, c.Workers.Validate},
+		{"traffic", nil, c.Traffic.Validate},
+		{"decode", nil, c.Decode.Validate},
+		{"tick", nil, c.checkTick},
+		{"rates", []string{"tick"}, c.Rates.Validate},
+		{"", []string{"hostgroups"}, c.checkHostgroups}, // its errors begin with hostgroups.
+		{"", []string{"hostgroups", "networks"}, c.checkMembership},
+		{"bans", nil, c.Bans.Validate},
+		{"guard", nil, c.Guard.Validate},
+		{"bgp", nil, c.BGP.Validate},
+		{"notify", nil, c.Notify.Validate},
+		{"journal", nil, c.Journal.Validate},
+		{"history", nil, c.History.Validate},
+		{"api", nil, c.API.Validate},
+		{"log", nil, c.Log.Validate},
+	}
+}
+
+func (c *Config) checkNetworks() error {
+	if len(c.Networks) == 0 {
+		return errors.New("must list your own networks, such as [192.0.2.0/24, 2001:db8::/32]")
+	}
+	return duplicates("", c.Networks)
+}
+
+// duplicates reports prefixes that stand in a list twice, by the index of the second.
+func duplicates(key string, list []netip.Prefix) error {
+	var errs []error
+	seen := make(map[netip.Prefix]int, len(list))
+	for i, p := range list {
+		if first, dup := seen[p]; dup {
+			errs = append(errs, fmt.Errorf("%s: %s is listed twice; first as entry %d", strict.Index(key, i), p, first+1))
+			continue
+		}
+		seen[p] = i
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) checkPorts() error {
+	var errs []error
+	seen := make(map[string]bool)
+	for i, p := range c.Ports {
+		at := strict.Index("", i)
+		bad := func(key, format string, args ...any) {
+			errs = append(errs, fmt.Errorf("%s%s: %s", at, key, fmt.Sprintf(format, args...)))
+		}
+		switch {
+		case p.Driver == "":
+			bad(".driver", "must be set%s", driverHint())
+		case len(port.Drivers()) > 0:
+			if d, err := port.Lookup(p.Driver); err != nil {
+				bad(".driver", "%v%s", err, near(p.Driver, port.Drivers()))
+			} else if err := d.Check(p); err != nil {
+				for _, q := range strict.FromError("", at, err, nil) {
+					errs = append(errs, fmt.Errorf("%s: %s", q.Path, q.Message))
+				}
+			}
+		}
+		if p.Device == "" {
+			bad(".device", "must be set to an interface, a PCI address or a file")
+		}
+		if p.Queues < 0 || p.Queues > 256 {
+			bad(".queues", "%d is outside 0..256", p.Queues)
+		}
+		if id := p.Driver + " " + p.Device; p.Device != "" && seen[id] {
+			bad(".device", "%s is already a port", p.Device)
+		} else {
+			seen[id] = true
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func driverHint() string {
+	if names := port.Drivers(); len(names) > 0 {
+		return " to one of " + strings.Join(names, ", ")
+	}
+	return " to a driver such as afxdp or afpacket"
+}
+
+func near(word string, known []string) string {
+	if n := strict.Near(word, known); len(n) > 0 {
+		return "; did you mean " + strings.Join(n, " or ") + "?"
+	}
+	return ""
+}
+
+func (c *Config) checkTick() error {
+	if c.Tick < 100*time.Millisecond || c.Tick > time.Minute {
+		return fmt.Errorf("%s is outside 100ms..60s", strict.Duration(c.Tick))
+	}
+	return nil
+}
+
+// GroupConfigs are the hostgroups as rule.Compile takes them.
+func (c *Config) GroupConfigs() map[string]rule.GroupConfig {
+	out := make(map[string]rule.GroupConfig, len(c.Hostgroups))
+	for name, g := range c.Hostgroups {
+		out[name] = g.GroupConfig
+	}
+	return out
+}
+
+func (c *Config) checkHostgroups() error {
+	var errs []error
+	if _, err := rule.Compile(c.GroupConfigs()); err != nil {
+		errs = append(errs, err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Hostgroups)) {
+		for _, p := range strict.FromError("", "hostgroups."+name, c.Hostgroups[name].Policy.Validate(), nil) {
+			errs = append(errs, fmt.Errorf("%s: %s", p.Path, p.Message))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkMembership refuses members outside the networks: nothing would ever be counted for them.
+func (c *Config) checkMembership() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(c.Hostgroups)) {
+		for i, p := range c.Hostgroups[name].Networks {
+			if !within(p, c.Networks) {
+				errs = append(errs, fmt.Errorf("%s: %s is not inside networks", strict.Index("hostgroups."+name+".networks", i), p))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func within(p netip.Prefix, networks []netip.Prefix) bool {
+	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Bits() <= p.Bits() && n.Contains(p.Addr()) })
+}
+
+func oneOf(key, value string, allowed ...string) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	return fmt.Errorf("%s: %q is not one of %s", key, value, strings.Join(allowed, ", "))
+}
+
+func inRange(key string, v, lo, hi int) error {
+	if v < lo || v > hi {
+		return fmt.Errorf("%s: %d is outside %d..%d", key, v, lo, hi)
+	}
+	return nil
+}
+
+// maxCPU is beyond any machine that Linux runs on.
+const maxCPU = 8191
+
+// Validate reports every problem, each beginning with its key.
+func (w Workers) Validate() error {
+	errs := []error{inRange("count", w.Count, 0, 256), oneOf("idle", w.Idle, "spin", "pause", "sleep")}
+	for i, cpu := range w.CPUs {
+		errs = append(errs, inRange(strict.Index("cpus", i), cpu, 0, maxCPU))
+		if slices.Contains(w.CPUs[:i], cpu) {
+			errs = append(errs, fmt.Errorf("%s: CPU %d is listed twice", strict.Index("cpus", i), cpu))
+		}
+	}
+	if len(w.CPUs) > 0 && w.Count > len(w.CPUs) {
+		errs = append(errs, fmt.Errorf("count: %d workers need as many cpus, there are %d", w.Count, len(w.CPUs)))
+	}
+	return errors.Join(errs...)
+}
+
+// Validate reports every problem, each beginning with its key.
+func (t Traffic) Validate() error {
+	errs := []error{
+		inRange("hosts_per_worker", t.HostsPerWorker, 1<<10, 1<<24),
+		inRange("flows_per_worker", t.FlowsPerWorker, 1<<10, 1<<28),
+		oneOf("internal", t.Internal, "both", "incoming", "outgoing", "none"),
+		oneOf("count_bytes", t.CountBytes, "frame", "ip"),
+	}
+	if t.MemoryLimit < 16<<20 {
+		errs = append(errs, fmt.Errorf("memory_limit: %s is too little; the least is 16MiB", t.MemoryLimit))
+	}
+	return errors.Join(errs...)
+}
+
+// Validate reports every problem, each beginning with its key.
+func (d Decode) Validate() error {
+	var errs []error
+	for _, t := range d.list() {
+		errs = append(errs, oneOf(t.key, *t.value, "outer", "inner", "both"))
+	}
+	return errors.Join(errs...)
+}
+
+// Validate reports every problem, each beginning with its key.
+func (h History) Validate() error {
+	return errors.Join(absolute("directory", h.Directory), inRange("keep", h.Keep, 1, 10000))
+}
+
+// maxSocketPath is the most that the kernel takes (sun_path, with its zero byte).
+const maxSocketPath = 107
+
+// Validate reports every problem, each beginning with its key.
+func (a API) Validate() error {
+	if a.Socket == "" {
+		return nil
+	}
+	if len(a.Socket) > maxSocketPath {
+		return fmt.Errorf("socket: the path has %d bytes, the kernel takes %d", len(a.Socket), maxSocketPath)
+	}
+	return absolute("socket", a.Socket)
+}
+
+func absolute(key, path string) error {
+	if !filepath.IsAbs(path) {
+		return fmt.Errorf("%s: %q must be an absolute path", key, path)
+	}
+	return nil
+}
+
+// Validate reports every problem, each beginning with its key.
+func (l Log) Validate() error {
+	return errors.Join(oneOf("level", l.Level, "debug", "info", "warn", "error"), oneOf("format", l.Format, "text", "json"))
+}
