@@ -7,12 +7,20 @@ type LinkType uint16
 const (
 	LinkNull      LinkType = 0   // BSD loopback: 4-byte address family in host order
 	LinkEthernet  LinkType = 1   // Ethernet II and 802.3
+	LinkPPP       LinkType = 9   // PPP, with or without HDLC's address and control bytes
+	LinkPPPHDLC   LinkType = 50  // PPP in HDLC-like framing (RFC 1662)
+	LinkPPPEther  LinkType = 51  // starts at the PPPoE header
 	LinkRaw       LinkType = 101 // starts at the IP header
+	LinkCHDLC     LinkType = 104 // Cisco HDLC
 	LinkLoop      LinkType = 108 // OpenBSD loopback: family in network order
 	LinkLinuxSLL  LinkType = 113 // Linux cooked v1
 	LinkIPv4      LinkType = 228 // raw IPv4
 	LinkIPv6      LinkType = 229 // raw IPv6
+	LinkNFLOG     LinkType = 239 // netfilter log records
 	LinkLinuxSLL2 LinkType = 276 // Linux cooked v2
+
+	linkRawBSD     LinkType = 12 // DLT_RAW of most systems, found in files of careless writers
+	linkRawOpenBSD LinkType = 14
 )
 
 // TCP flag bits as on the wire (RFC 9293 section 3.1).
