@@ -1,0 +1,234 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weir-ddos/weir/dataplane/flowtrack"
+	"github.com/weir-ddos/weir/dataplane/nets"
+	"github.com/weir-ddos/weir/dataplane/port"
+	"github.com/weir-ddos/weir/dataplane/probe"
+	"github.com/weir-ddos/weir/dataplane/traffic"
+	"github.com/weir-ddos/weir/dataplane/wire"
+)
+
+// Deps is what a worker works with.
+type Deps struct {
+	// Queues are the queues that this worker alone polls.
+	Queues []port.Queue
+	// Decoder is shared by all workers and read-only.
+	Decoder *wire.Decoder
+	// Nets is the first prefix table; later ones come through Shard.SetNets.
+	Nets *nets.Table
+	// Seed keys all hashes; the same for all workers.
+	Seed traffic.Seed
+	// Evidence makes the worker's probe; nil keeps no packets.
+	Evidence *probe.Evidence
+	// Clock gives nanoseconds for the start and the stop of epochs: monotonic time, or a replay's virtual time.
+	// It must be safe to call from any goroutine.
+	Clock func() int64
+	// Pin binds the calling thread to the worker's CPU; nil leaves it to the scheduler. An error of Pin is returned by
+	// Start, before any packet is read.
+	Pin func() error
+}
+
+// Worker polls queues and counts what they deliver.
+type Worker struct {
+	// The worker's thread's.
+	shard   *traffic.Shard
+	decoder *wire.Decoder
+	tracker *flowtrack.Tracker // nil when flows are off
+	probe   *probe.Probe       // nil without evidence
+	seed    traffic.Seed
+	policy  traffic.InternalPolicy
+	bytesIP bool
+	idle    Idle
+	queues  []port.Queue
+	links   []wire.LinkType
+	headers wire.Headers
+	burst   port.Burst
+	scratch scratch
+
+	_      [128]byte
+	stop   atomic.Bool // Stop writes, the loop reads once a round
+	rounds atomic.Uint64
+	busy   atomic.Uint64
+
+	mu       sync.Mutex // guards running and done
+	running  bool
+	done     chan struct{}
+	pin      func() error
+	evidence *probe.Evidence
+	queuesN  int
+}
+
+// New checks cfg, reserves the worker's memory and starts nothing.
+func New(cfg Config, deps Deps) (*Worker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if deps.Decoder == nil || deps.Nets == nil || deps.Clock == nil {
+		return nil, errors.New("worker: decoder, nets and clock must be given")
+	}
+	w := &Worker{
+		decoder: deps.Decoder, seed: deps.Seed, policy: cfg.Internal, bytesIP: cfg.CountBytes == CountIP,
+		idle: cfg.Idle, queues: deps.Queues, pin: deps.Pin, evidence: deps.Evidence, queuesN: len(deps.Queues),
+	}
+	for _, q := range deps.Queues {
+		w.links = append(w.links, q.LinkType())
+	}
+	var err error
+	if w.shard, err = traffic.NewShard(cfg.Traffic, deps.Seed, deps.Nets, deps.Clock); err != nil {
+		return nil, err
+	}
+	if cfg.Flows.Flows > 0 {
+		if w.tracker, err = flowtrack.New(cfg.Flows); err != nil {
+			return nil, errors.Join(err, w.Free())
+		}
+		w.shard.Attach(w.tracker)
+	}
+	if deps.Evidence != nil {
+		if w.probe, err = deps.Evidence.Probe(); err != nil {
+			return nil, errors.Join(err, w.Free())
+		}
+		w.shard.Attach(w.probe)
+	}
+	return w, nil
+}
+
+// Shard is where the control plane finds what the worker counts.
+func (w *Worker) Shard() *traffic.Shard { return w.shard }
+
+// Start starts the loop and returns once it is on its thread and pinned. The loop ends by Stop or with ctx.
+func (w *Worker) Start(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running {
+		return errors.New("worker: already running")
+	}
+	w.stop.Store(false)
+	w.done = make(chan struct{})
+	ready := make(chan error, 1)
+	go w.run(ready, w.done)
+	if err := <-ready; err != nil {
+		return err
+	}
+	w.running = true
+	done := w.done
+	go func() {
+		select {
+		case <-ctx.Done():
+			w.stop.Store(true)
+		case <-done:
+		}
+	}()
+	return nil
+}
+
+// Stop ends the loop and returns when it is gone. What was counted stays in Shard for the control plane.
+// It is idempotent.
+func (w *Worker) Stop() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.running {
+		return nil
+	}
+	w.stop.Store(true)
+	<-w.done
+	w.running = false
+	return nil
+}
+
+// Free gives the worker's memory back. It must have stopped, and the control plane must have dropped its Shard.
+func (w *Worker) Free() error {
+	err := w.shard.Free()
+	if err != nil {
+		return err
+	}
+	if w.tracker != nil {
+		err = w.tracker.Free()
+	}
+	if w.probe != nil {
+		err = errors.Join(err, w.evidence.Remove(w.probe))
+	}
+	return err
+}
+
+// Stats are a worker's figures. What it counted is in its Shard.
+type Stats struct {
+	// Rounds is how often the loop has looked at all its queues, and Busy how often it found something.
+	Rounds uint64 `json:"rounds"`
+	Busy   uint64 `json:"busy"`
+	// Queues is how many queues it polls.
+	Queues int `json:"queues"`
+	// Memory is the address space in bytes that its tables reserve.
+	Memory uint64 `json:"memory"`
+}
+
+// Stats is safe at any time. Rounds and Busy are updated every few thousand rounds and when the worker idles.
+func (w *Worker) Stats() Stats {
+	s := Stats{Rounds: w.rounds.Load(), Busy: w.busy.Load(), Queues: w.queuesN, Memory: w.shard.Size()}
+	if w.tracker != nil {
+		s.Memory += w.tracker.Size()
+	}
+	return s
+}
+
+// run is the worker's goroutine.
+func (w *Worker) run(ready chan<- error, done chan<- struct{}) {
+	defer close(done)
+	runtime.LockOSThread() // never unlocked: a pinned thread ends with its goroutine
+	if w.pin != nil {
+		if err := w.pin(); err != nil {
+			ready <- err
+			return
+		}
+	}
+	w.shard.Enter()
+	defer w.shard.Leave()
+	ready <- nil
+	w.loop()
+}
+
+func (w *Worker) loop() {
+	var pace pacer
+	pace.start = time.Now()
+	var rounds, busy uint64
+	var half *traffic.Half
+	for !w.stop.Load() {
+		h := w.shard.Poll() // the epoch's handover, once a round
+		if h == half {
+			pace.gap(h)
+		} else { // the gap that led here belongs to the half before
+			half = h
+			pace.mark()
+		}
+		n := 0
+		for i, q := range w.queues {
+			if got := q.RxBurst(&w.burst); got > 0 {
+				w.count(h, &w.burst, w.links[i])
+				q.Release(&w.burst)
+				n += got
+			}
+		}
+		rounds++
+		if n > 0 {
+			busy++
+		}
+		if n == 0 || rounds&0xfff == 0 {
+			w.rounds.Store(rounds)
+			w.busy.Store(busy)
+		}
+		pace.idle(w.idle, n)
+	}
+}
+
+// Process counts one burst at once, in the caller's goroutine: for tests, benchmarks and tools. The worker must not be
+// running. The caller owns the burst and releases it.
+func (w *Worker) Process(b *port.Burst, lt wire.LinkType) {
+	w.count(w.shard.Poll(), b, lt)
+}
