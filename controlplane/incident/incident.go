@@ -53,6 +53,9 @@ type Incident struct {
 	State     State
 	// Vector is the kind of attack as of the breach that opened the incident.
 	Vector Vector
+	// Attack is our own, finer name of it (see Classify); Share is how much of the traffic in the attack's direction it is, 0..1.
+	Attack string
+	Share  float64
 	// Protocol is the largest of tcp, udp, icmp by packets in the attack's direction, or "unknown".
 	Protocol string
 	// Why is the breach that opened the incident; Others are further metrics that breached with it, by name.
@@ -64,6 +67,8 @@ type Incident struct {
 	Start, LastBreach, End time.Time
 	// Until is the earliest time at which it can end (Start plus ban time, moved on while it goes on). Zero: never by itself.
 	Until time.Time
+	// In and Out are the target's latest rates, for reports; Why holds those of the opening.
+	In, Out rule.Rates
 	// Manual is set for an incident that a person opened (set blackhole).
 	Manual bool
 	// Whitelisted incidents are reported and never mitigated.
