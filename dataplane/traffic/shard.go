@@ -103,6 +103,9 @@ func (s *Shard) Attach(c Companion) { s.companions = append(s.companions, c) }
 // Size is the address space in bytes that the shard reserves.
 func (s *Shard) Size() uint64 { return s.size }
 
+// Hosts is how many rows a half can hold.
+func (s *Shard) Hosts() int { return s.halves[0].table.limit }
+
 // Seed is what the shard's hashes are keyed with.
 func (s *Shard) Seed() *Seed { return &s.halves[0].table.seed }
 
