@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -203,38 +201,8 @@ func checkCommunities(list []Community) error {
 	}
 	var errs []error
 	for _, c := range list {
-		errs = append(errs, c.Validate())
+		_, err := c.Parse()
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
-}
-
-// WellKnownCommunities are the names that a Community may have instead of numbers, with their values
-// (RFC 1997 and RFC 7999).
-var WellKnownCommunities = map[Community]uint32{
-	"blackhole":           0xFFFF029A,
-	"no-export":           0xFFFFFF01,
-	"no-advertise":        0xFFFFFF02,
-	"no-export-subconfed": 0xFFFFFF03,
-}
-
-// Validate says what is wrong with the text of a community.
-func (c Community) Validate() error {
-	if _, ok := WellKnownCommunities[c]; ok {
-		return nil
-	}
-	parts := strings.Split(string(c), ":")
-	bits := 16
-	switch len(parts) {
-	case 2:
-	case 3:
-		bits = 32
-	default:
-		return fmt.Errorf("%q is not a community: want 65001:666, 64512:1:7, blackhole, no-export or no-advertise", string(c))
-	}
-	for _, part := range parts {
-		if _, err := strconv.ParseUint(part, 10, bits); err != nil || strings.HasPrefix(part, "+") {
-			return fmt.Errorf("%q is not a community: %q is not a number of %d bits", string(c), part, bits)
-		}
-	}
-	return nil
 }
