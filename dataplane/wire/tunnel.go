@@ -93,7 +93,15 @@ func (w *walker) vxlan(gpe bool) (step, Code) {
 // geneve reads RFC 8926's header and steps over its options.
 func (w *walker) geneve() (step, Code) {
 	b := w.b
-	if len(b) < 8 || b[0]>>6 != 0 || !w.enter(TunnelGeneve) {
+	if len(b) < 8 || b[0]>>6 != 0 {
+		return stepDone, OK
+	}
+	switch w.typ = be.Uint16(b[2:4]); w.typ {
+	case typeIPv4, typeIPv6, typeTEB, typeVLAN, typeMPLS, typeARP, typeNSH:
+	default:
+		return stepDone, OK // port 6081 by chance
+	}
+	if !w.enter(TunnelGeneve) {
 		return stepDone, OK
 	}
 	w.note(LayerGeneve)
@@ -101,11 +109,7 @@ func (w *walker) geneve() (step, Code) {
 	if n > len(b) {
 		return stepDone, Truncated
 	}
-	w.typ = be.Uint16(b[2:4])
 	w.b = b[n:]
-	if w.typ < minType {
-		return stepDone, UnknownEthertype
-	}
 	return stepType, OK
 }
 
