@@ -1,0 +1,127 @@
+package rate
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"github.com/weir-ddos/weir/dataplane/nets"
+	"github.com/weir-ddos/weir/dataplane/traffic"
+)
+
+// Order is what the busiest hosts are ordered by.
+type Order uint8
+
+// The orders.
+const (
+	ByPackets Order = iota
+	ByBytes
+	ByFlows
+	NumOrders
+)
+
+var orderNames = [NumOrders]string{"packets", "bytes", "flows"}
+
+// String returns the name used in every interface: packets, bytes, flows.
+func (o Order) String() string {
+	if o < NumOrders {
+		return orderNames[o]
+	}
+	return "invalid"
+}
+
+// ranked is one host in a ranking.
+type ranked struct {
+	value uint64
+	addr  [16]byte
+	place nets.ID
+}
+
+// worse orders a ranking: less first, and of equals the higher address first, so that the result does not depend on the
+// order of rows.
+func (a *ranked) worse(b *ranked) bool {
+	if a.value != b.value {
+		return a.value < b.value
+	}
+	return bytes.Compare(a.addr[:], b.addr[:]) > 0
+}
+
+// ranking keeps the largest n it has seen: a heap with the worst on top.
+type ranking struct {
+	n    int
+	heap []ranked
+}
+
+// offer takes a value that is not zero. The usual case, a host that does not get in, is one comparison.
+func (r *ranking) offer(value uint64, h *traffic.Host) {
+	if value == 0 || r.n == 0 || len(r.heap) == r.n && value < r.heap[0].value {
+		return
+	}
+	c := ranked{value: value, addr: h.Addr, place: h.Place}
+	if len(r.heap) < r.n {
+		r.heap = append(r.heap, c)
+		r.up(len(r.heap) - 1)
+		return
+	}
+	if r.heap[0].worse(&c) {
+		r.heap[0] = c
+		r.down(0)
+	}
+}
+
+func (r *ranking) up(i int) {
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !r.heap[i].worse(&r.heap[parent]) {
+			return
+		}
+		r.heap[i], r.heap[parent] = r.heap[parent], r.heap[i]
+		i = parent
+	}
+}
+
+func (r *ranking) down(i int) {
+	for {
+		child := 2*i + 1
+		if child >= len(r.heap) {
+			return
+		}
+		if child+1 < len(r.heap) && r.heap[child+1].worse(&r.heap[child]) {
+			child++
+		}
+		if !r.heap[child].worse(&r.heap[i]) {
+			return
+		}
+		r.heap[i], r.heap[child] = r.heap[child], r.heap[i]
+		i = child
+	}
+}
+
+// sorted turns the heap into a list, best first.
+func (r *ranking) sorted() []ranked {
+	slices.SortFunc(r.heap, func(a, b ranked) int {
+		return cmp.Or(cmp.Compare(b.value, a.value), bytes.Compare(a.addr[:], b.addr[:]))
+	})
+	return r.heap
+}
+
+// tops are the rankings per family, direction and order.
+type tops [traffic.NumFamilies][2][NumOrders]ranking
+
+func (t *tops) reset(n int) {
+	for f := range t {
+		for d := range t[f] {
+			for o := range t[f][d] {
+				r := &t[f][d][o]
+				r.n, r.heap = n, r.heap[:0]
+			}
+		}
+	}
+}
+
+func (t *tops) offer(h *traffic.Host, packets, octets uint64) {
+	r := &t[traffic.FamilyOf(&h.Addr)][h.Direction&1]
+	r[ByPackets].offer(packets, h)
+	r[ByBytes].offer(octets, h)
+	r[ByFlows].offer(h.Flows, h)
+}
