@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 )
 
@@ -31,43 +30,6 @@ func (r Rates) Validate() error {
 	}
 	return errors.Join(errs...)
 }
-
-// Bans says how an attack begins and ends.
-type Bans struct {
-	// Enable switches mitigation as a whole.
-	Enable bool `json:"enable"`
-	// BanTime is how long a target stays mitigated at least.
-	BanTime time.Duration `json:"ban_time"`
-	// UnbanOnlyIfAttackFinished keeps the mitigation while the attack goes on.
-	UnbanOnlyIfAttackFinished bool `json:"unban_only_if_attack_finished"`
-}
-
-// Validate reports every problem.
-func (b Bans) Validate() error {
-	if b.BanTime < 10*time.Second {
-		return fmt.Errorf("ban_time: %s is too short; every mitigation ends, and none before 10s", b.BanTime)
-	}
-	return nil
-}
-
-// BGP is the speaker that announces mitigations.
-type BGP struct {
-	// ASN is the local AS number.
-	ASN uint32 `json:"asn"`
-	// Peers are the routers, by name.
-	Peers map[string]Peer `json:"peers,omitempty"`
-}
-
-// Peer is one router.
-type Peer struct {
-	// Address is the router's address.
-	Address netip.Addr `json:"address"`
-	// RemoteASN is the router's AS number.
-	RemoteASN uint32 `json:"remote_asn"`
-}
-
-// Validate reports every problem.
-func (b BGP) Validate() error { return nil }
 
 // Notify says whom to tell about attacks.
 type Notify struct {

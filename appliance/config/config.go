@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weir-ddos/weir/controlplane/incident"
 	"github.com/weir-ddos/weir/controlplane/mitigate"
+	"github.com/weir-ddos/weir/controlplane/mitigate/bgp"
 	"github.com/weir-ddos/weir/controlplane/rule"
 	"github.com/weir-ddos/weir/dataplane/port"
 	"github.com/weir-ddos/weir/dataplane/wire"
@@ -37,11 +39,11 @@ type Config struct {
 	// always exists: it holds every host that no other group holds, and what other groups leave out they inherit from it.
 	Hostgroups map[string]Hostgroup `json:"hostgroups"`
 	// Bans says how an attack begins and ends.
-	Bans Bans `json:"bans"`
+	Bans incident.Config `json:"bans"`
 	// Guard are the guard rails of mitigation.
 	Guard mitigate.Guard `json:"guard"`
 	// BGP is the speaker that announces mitigations. Without a peer nothing is announced.
-	BGP BGP `json:"bgp"`
+	BGP bgp.Config `json:"bgp"`
 	// Notify says whom to tell about attacks.
 	Notify Notify `json:"notify"`
 	// Journal is where active mitigations are kept, so that they survive a crash.

@@ -3,7 +3,9 @@ package config
 import (
 	"time"
 
+	"github.com/weir-ddos/weir/controlplane/incident"
 	"github.com/weir-ddos/weir/controlplane/mitigate"
+	"github.com/weir-ddos/weir/controlplane/mitigate/bgp"
 )
 
 // Default is the configuration of an appliance that sets nothing. It lacks networks and ports, and so is not valid by itself.
@@ -18,7 +20,8 @@ func Default() *Config {
 		Tick:       time.Second,
 		Rates:      Rates{Mode: "window", AverageTime: 5 * time.Second},
 		Hostgroups: map[string]Hostgroup{"global": {}},
-		Bans:       Bans{Enable: true, BanTime: 1900 * time.Second, UnbanOnlyIfAttackFinished: true},
+		Bans:       incident.Default(),
+		BGP:        bgp.Default(),
 		Guard:      mitigate.DefaultGuard(),
 		Journal:    Journal{Path: "/var/lib/weir/journal.db"},
 		History:    History{Directory: "/var/lib/weir/config-history", Keep: 200},

@@ -96,3 +96,15 @@ func (c *Config) Dump() ([]byte, error) {
 	}
 	return strict.Text(n)
 }
+
+// Read binds a text to a Config without judging it as a whole: types, keys and formats are checked, limits and relations are not.
+// An editor needs it for a candidate that is not finished yet. The error is a strict.Problems.
+func Read(name string, text []byte) (*Config, error) {
+	root, problems := strict.Parse(name, text)
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	c := Default()
+	_, problems = strict.Bind(name, root, c)
+	return c, problems.Err()
+}

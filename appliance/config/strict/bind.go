@@ -504,3 +504,16 @@ func (b *binder) float(n *yaml.Node, v reflect.Value, path string) {
 	}
 	v.SetFloat(x)
 }
+
+// BindValue says what is wrong with n as a value of type t; "" when nothing is.
+func BindValue(n *yaml.Node, t reflect.Type) string {
+	b := binder{lines: Lines{}}
+	b.bind(n, reflect.New(t).Elem(), "", 0)
+	if len(b.problems) == 0 {
+		return ""
+	}
+	if p := b.problems[0]; p.Path != "" {
+		return p.Path + ": " + p.Message
+	}
+	return b.problems[0].Message
+}

@@ -1,0 +1,596 @@
+package api
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/weir-ddos/weir/appliance/config"
+	"github.com/weir-ddos/weir/appliance/config/strict"
+	"github.com/weir-ddos/weir/appliance/version"
+	"github.com/weir-ddos/weir/controlplane/mitigate"
+	"github.com/weir-ddos/weir/dataplane/port"
+)
+
+// Bounds of a list.
+const (
+	defaultHosts = 100 // FastNetMon's api_host_counters_max_hosts_in_response
+	maxHosts     = 10000
+)
+
+// shows are the nouns of GET. A noun may have _v4 or _v6 behind it where addresses are listed.
+var shows map[string]func(*Server, *request, Family) (envelope, error)
+
+func init() { // not a literal: the list of nouns itself is shown
+	shows = map[string]func(*Server, *request, Family) (envelope, error){
+		"total_traffic_counters":   (*Server).showTotals,
+		"network_counters":         (*Server).showNetworks,
+		"host_counters":            (*Server).showHosts,
+		"single_host_counters":     (*Server).showHost,
+		"hostgroup_counters":       (*Server).showHostgroups,
+		"hostgroup_counters_total": (*Server).showHostgroups,
+		"ip_hostgroup":             (*Server).showMembership,
+		"system_counters":          (*Server).showSystem,
+		"blackhole":                (*Server).showBlackholes,
+		"flowspec":                 (*Server).showFlowSpec,
+		"mitigations":              (*Server).showMitigations,
+		"refusals":                 (*Server).showRefusals,
+		"incidents":                (*Server).showIncidents,
+		"bgp_peers":                (*Server).showPeers,
+		"interfaces":               (*Server).showPorts,
+		"kill_switch":              (*Server).showKillSwitch,
+		"history":                  (*Server).showHistory,
+		"diff":                     (*Server).showDiff,
+		"export":                   (*Server).showExport,
+		"version":                  (*Server).showVersion,
+		"rights":                   (*Server).showRights,
+		"nouns":                    (*Server).showNouns,
+		"keys":                     (*Server).showKeys,
+	}
+}
+
+func (s *Server) get(q *request) (envelope, error) {
+	noun := q.words[0]
+	if c, ok := categories[noun]; ok {
+		return s.showConfig(q, c)
+	}
+	if f, ok := shows[noun]; ok {
+		return f(s, q, AnyFamily)
+	}
+	for suffix, family := range map[string]Family{"_v4": IPv4, "_v6": IPv6} {
+		if base, ok := strings.CutSuffix(noun, suffix); ok && strings.HasSuffix(base, "_counters") && shows[base] != nil {
+			return shows[base](s, q, family)
+		}
+	}
+	return envelope{}, fail(http.StatusNotFound, "there is nothing called %q to show%s", noun, orNear(noun, nouns()))
+}
+
+func nouns() []string {
+	var out []string
+	for n := range categories {
+		out = append(out, n)
+	}
+	for n := range shows {
+		out = append(out, n)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// TrafficCounter is one line of total_traffic_counters, in FastNetMon's form.
+type TrafficCounter struct {
+	Name  string  `json:"counter_name"`
+	Value float64 `json:"value"`
+	// Unit is pps, mbps or flows.
+	Unit string `json:"unit"`
+}
+
+func (s *Server) showTotals(q *request, f Family) (envelope, error) {
+	if err := q.want(1, 1, "show total_traffic_counters"); err != nil {
+		return envelope{}, err
+	}
+	t, err := s.deps.Runtime.Totals(f)
+	if err != nil {
+		return envelope{}, err
+	}
+	var out []TrafficCounter
+	for _, d := range []struct {
+		name string
+		r    *Rates
+	}{{"incoming", &t.Incoming}, {"outgoing", &t.Outgoing}, {"internal", &t.Internal}, {"other", &t.Other}} {
+		for _, c := range []struct {
+			name string
+			rate Rate
+		}{
+			{"traffic", d.r.Total}, {"tcp", d.r.TCP}, {"tcp_syn", d.r.TCPSYN}, {"udp", d.r.UDP}, {"icmp", d.r.ICMP},
+			{"fragments", d.r.Fragments}, {"other", d.r.Other},
+		} {
+			name := d.name + " " + c.name
+			out = append(out, TrafficCounter{name, math.Round(c.rate.Packets), "pps"}, TrafficCounter{name, mbps(c.rate.Bytes), "mbps"})
+			if c.name == "traffic" {
+				out = append(out, TrafficCounter{name, math.Round(d.r.Flows), "flows"})
+			}
+		}
+	}
+	return list(out), nil
+}
+
+// mbps turns bytes/s into Mbit/s (10^6 bits) with two decimals.
+func mbps(bytes float64) float64 { return math.Round(bytes*8/1e4) / 100 }
+
+// query reads [packets|bytes|flows] [incoming|outgoing] and the limit.
+func (q *request) query(f Family, usage string) (Query, error) {
+	out := Query{Order: "packets", Family: f}
+	if err := q.want(1, 3, usage); err != nil {
+		return out, err
+	}
+	for _, w := range q.words[1:] {
+		switch w {
+		case "packets", "bytes", "flows":
+			out.Order = w
+		case "incoming":
+			out.Outgoing = false
+		case "outgoing":
+			out.Outgoing = true
+		default:
+			return out, fail(http.StatusBadRequest, "usage: %s", usage)
+		}
+	}
+	var err error
+	out.Limit, err = q.number("limit", defaultHosts, maxHosts)
+	return out, err
+}
+
+// Counters are one target's rates in FastNetMon's form, whole packets, bytes and flows per second, and all of them beside.
+type Counters struct {
+	// Host, Network or Hostgroup is the target's name, by its kind.
+	Host            string `json:"host,omitempty"`
+	NetworkName     string `json:"network_name,omitempty"`
+	HostgroupName   string `json:"hostgroup_name,omitempty"`
+	Hostgroup       string `json:"hostgroup,omitempty"`
+	Network         string `json:"network,omitempty"`
+	IncomingPackets uint64 `json:"incoming_packets"`
+	IncomingBytes   uint64 `json:"incoming_bytes"`
+	IncomingFlows   uint64 `json:"incoming_flows"`
+	OutgoingPackets uint64 `json:"outgoing_packets"`
+	OutgoingBytes   uint64 `json:"outgoing_bytes"`
+	OutgoingFlows   uint64 `json:"outgoing_flows"`
+	Incoming        Rates  `json:"incoming"`
+	Outgoing        Rates  `json:"outgoing"`
+}
+
+func counters(t TargetRates) Counters {
+	whole := func(v float64) uint64 { return uint64(max(0, math.Round(v))) }
+	return Counters{
+		Hostgroup: t.Hostgroup, Network: t.Network,
+		IncomingPackets: whole(t.Incoming.Total.Packets), IncomingBytes: whole(t.Incoming.Total.Bytes), IncomingFlows: whole(t.Incoming.Flows),
+		OutgoingPackets: whole(t.Outgoing.Total.Packets), OutgoingBytes: whole(t.Outgoing.Total.Bytes), OutgoingFlows: whole(t.Outgoing.Flows),
+		Incoming: t.Incoming, Outgoing: t.Outgoing,
+	}
+}
+
+func countersOf(list []TargetRates, name func(*Counters, string)) []Counters {
+	out := make([]Counters, len(list))
+	for i, t := range list {
+		out[i] = counters(t)
+		name(&out[i], t.Name)
+	}
+	return out
+}
+
+func (s *Server) showNetworks(q *request, f Family) (envelope, error) {
+	query, err := q.query(f, "show network_counters [packets|bytes|flows] [incoming|outgoing]")
+	if err != nil {
+		return envelope{}, err
+	}
+	return list(countersOf(s.deps.Runtime.Networks(query), func(c *Counters, n string) { c.NetworkName = n })), nil
+}
+
+func (s *Server) showHosts(q *request, f Family) (envelope, error) {
+	query, err := q.query(f, "show host_counters [packets|bytes|flows] [incoming|outgoing]")
+	if err != nil {
+		return envelope{}, err
+	}
+	return list(countersOf(s.deps.Runtime.Hosts(query), func(c *Counters, n string) { c.Host = n })), nil
+}
+
+func (s *Server) showHostgroups(q *request, f Family) (envelope, error) {
+	query, err := q.query(f, "show hostgroup_counters [packets|bytes|flows] [incoming|outgoing]")
+	if err != nil {
+		return envelope{}, err
+	}
+	return list(countersOf(s.deps.Runtime.Hostgroups(query), func(c *Counters, n string) { c.HostgroupName = n })), nil
+}
+
+func (s *Server) showHost(q *request, f Family) (envelope, error) {
+	if err := q.want(2, 2, "show single_host_counters IP"); err != nil {
+		return envelope{}, err
+	}
+	a, err := parseAddr(q.words[1])
+	if err != nil {
+		return envelope{}, err
+	}
+	if !f.Has(a) {
+		return envelope{}, fail(http.StatusBadRequest, "%s is of the other address family", a)
+	}
+	t, err := s.deps.Runtime.Host(a)
+	if err != nil {
+		return envelope{}, err
+	}
+	c := counters(t)
+	c.Host = t.Name
+	return envelope{Object: c}, nil
+}
+
+func (s *Server) showMembership(q *request, _ Family) (envelope, error) {
+	if err := q.want(2, 2, "show ip_hostgroup IP"); err != nil {
+		return envelope{}, err
+	}
+	a, err := parseAddr(q.words[1])
+	if err != nil {
+		return envelope{}, err
+	}
+	return envelope{Object: s.deps.Runtime.Membership(a)}, nil
+}
+
+func (s *Server) showSystem(q *request, _ Family) (envelope, error) {
+	if err := q.want(1, 1, "show system_counters"); err != nil {
+		return envelope{}, err
+	}
+	out := slices.Clone(s.deps.Runtime.SystemCounters())
+	st := s.Stats()
+	for _, c := range []SystemCounter{
+		{"api_requests", float64(st.Requests), "requests", "answered by the API since start"},
+		{"api_denied", float64(st.Denied), "requests", "refused for lack of rights"},
+		{"api_failed", float64(st.Failed), "requests", "answered with an error"},
+		{"api_changes", float64(st.Changes), "changes", "done through the API"},
+	} {
+		out = append(out, c)
+	}
+	return list(out), nil
+}
+
+// Blackhole is one line of show blackhole, in FastNetMon's form.
+type Blackhole struct {
+	UUID string `json:"uuid"`
+	// IP is the prefix: 192.0.2.1/32.
+	IP        string `json:"ip"`
+	State     string `json:"state"`
+	Hostgroup string `json:"hostgroup,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+	Expires   string `json:"expires,omitempty"`
+}
+
+func (s *Server) mitigation(id string) (Mitigation, error) {
+	all := s.deps.Runtime.Mitigations()
+	i := slices.IndexFunc(all, func(m Mitigation) bool { return m.ID == id })
+	if i < 0 {
+		return Mitigation{}, fail(http.StatusNotFound, "there is no mitigation %q; `show mitigations` lists them", id)
+	}
+	return all[i], nil
+}
+
+func (s *Server) showBlackholes(q *request, _ Family) (envelope, error) {
+	if err := q.want(1, 2, "show blackhole [UUID]"); err != nil {
+		return envelope{}, err
+	}
+	if id := q.word(1); id != "" {
+		m, err := s.mitigation(id)
+		return envelope{Object: m}, err
+	}
+	var out []Blackhole
+	for _, m := range s.deps.Runtime.Mitigations() {
+		if m.Kind == mitigate.Blackhole {
+			out = append(out, Blackhole{
+				UUID: m.ID, IP: m.Prefix.String(), State: m.State, Hostgroup: m.Hostgroup, Reason: m.Reason,
+				Expires: m.Expires.UTC().Format("2006-01-02T15:04:05Z"),
+			})
+		}
+	}
+	return list(out), nil
+}
+
+// FlowSpecRule is one line of show flowspec.
+type FlowSpecRule struct {
+	UUID     string     `json:"uuid"`
+	Announce Mitigation `json:"announce"`
+}
+
+func (s *Server) showFlowSpec(q *request, _ Family) (envelope, error) {
+	if err := q.want(1, 2, "show flowspec [UUID]"); err != nil {
+		return envelope{}, err
+	}
+	if id := q.word(1); id != "" {
+		m, err := s.mitigation(id)
+		return envelope{Object: m}, err
+	}
+	var out []FlowSpecRule
+	for _, m := range s.deps.Runtime.Mitigations() {
+		if m.Kind == mitigate.FlowSpec {
+			out = append(out, FlowSpecRule{UUID: m.ID, Announce: m})
+		}
+	}
+	return list(out), nil
+}
+
+func (s *Server) showMitigations(q *request, _ Family) (envelope, error) {
+	if err := q.want(1, 2, "show mitigations [UUID]"); err != nil {
+		return envelope{}, err
+	}
+	if id := q.word(1); id != "" {
+		m, err := s.mitigation(id)
+		return envelope{Object: m}, err
+	}
+	return list(s.deps.Runtime.Mitigations()), nil
+}
+
+func (s *Server) showRefusals(q *request, _ Family) (envelope, error) {
+	return list(s.deps.Runtime.Refusals()), q.want(1, 1, "show refusals")
+}
+
+func (s *Server) showIncidents(q *request, _ Family) (envelope, error) {
+	if err := q.want(1, 2, "show incidents [all|ID]"); err != nil {
+		return envelope{}, err
+	}
+	switch w := q.word(1); w {
+	case "":
+		return list(s.deps.Runtime.Incidents(false)), nil
+	case "all":
+		return list(s.deps.Runtime.Incidents(true)), nil
+	default:
+		all := s.deps.Runtime.Incidents(true)
+		i := slices.IndexFunc(all, func(x Incident) bool { return x.ID == w })
+		if i < 0 {
+			return envelope{}, fail(http.StatusNotFound, "there is no incident %q; `show incidents all` lists them", w)
+		}
+		return envelope{Object: all[i]}, nil
+	}
+}
+
+func (s *Server) showPeers(q *request, _ Family) (envelope, error) {
+	return list(s.deps.Runtime.Peers()), q.want(1, 1, "show bgp_peers")
+}
+
+func (s *Server) showPorts(q *request, _ Family) (envelope, error) {
+	return list(s.deps.Runtime.Ports()), q.want(1, 1, "show interfaces")
+}
+
+func (s *Server) showKillSwitch(q *request, _ Family) (envelope, error) {
+	return envelope{Value: s.deps.Runtime.KillSwitch()}, q.want(1, 1, "show kill_switch")
+}
+
+func (s *Server) showVersion(q *request, _ Family) (envelope, error) {
+	return envelope{Object: map[string]any{"version": version.String(), "drivers": port.Drivers()}}, q.want(1, 1, "show version")
+}
+
+func (s *Server) showRights(q *request, _ Family) (envelope, error) {
+	may := rightsOf(q.peer, *s.groups.Load())
+	return envelope{Object: map[string]any{"user": q.peer.name(), "uid": q.peer.UID, "read": may.read, "change": may.change}}, nil
+}
+
+func (s *Server) showNouns(*request, Family) (envelope, error) { return list(nouns()), nil }
+
+func (s *Server) showKeys(*request, Family) (envelope, error) { return list(config.Keys()), nil }
+
+func (s *Server) showHistory(q *request, _ Family) (envelope, error) {
+	if err := q.want(1, 2, "show history [NUMBER]"); err != nil {
+		return envelope{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list, err := s.cand.revisions()
+	if err != nil {
+		return envelope{}, err
+	}
+	if q.word(1) == "" {
+		return envelope{Values: append([]config.Revision{}, list...)}, nil
+	}
+	n, err := revision(q.word(1))
+	if err != nil {
+		return envelope{}, err
+	}
+	text, err := s.cand.archive.Text(n)
+	if err != nil {
+		return envelope{}, failure{status: http.StatusNotFound, err: err}
+	}
+	return s.text(q, text), nil
+}
+
+// text shows a configuration. Secrets are for those who may change; others see that there is one.
+func (s *Server) text(q *request, text []byte) envelope {
+	if rightsOf(q.peer, *s.groups.Load()).change {
+		return envelope{Value: string(text)}
+	}
+	return envelope{Value: hideSecrets(string(text))}
+}
+
+// hideSecrets blanks the values of password keys, line by line, in block and flow style alike.
+func hideSecrets(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if i := strings.Index(line, "password:"); i >= 0 {
+			line = line[:i] + "password: (hidden)\n"
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+func (s *Server) showDiff(q *request, _ Family) (envelope, error) {
+	if err := q.want(1, 1, "diff"); err != nil {
+		return envelope{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changes, err := s.cand.diff()
+	return list(changes), err
+}
+
+func (s *Server) showExport(q *request, _ Family) (envelope, error) {
+	if err := q.want(1, 2, "export [running]"); err != nil {
+		return envelope{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q.word(1) == "running" {
+		return s.text(q, s.cand.runningText), nil
+	}
+	return s.text(q, s.cand.doc.Text()), nil
+}
+
+// showConfig shows what the candidate has: all options of main or of one object, one option, or the objects' names.
+func (s *Server) showConfig(q *request, c *category) (envelope, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cfg, err := s.cand.config()
+	if err != nil {
+		return envelope{}, err
+	}
+	tree, err := strict.Encode(cfg)
+	if err != nil {
+		return envelope{}, err
+	}
+	if q.words[0] == "main" {
+		return showMain(q, tree)
+	}
+	if len(q.words) == 1 {
+		return showObjects(c, tree), nil
+	}
+	parts, found := c.object(s.cand.doc, q.words[1])
+	if !found && !(q.words[0] == "hostgroup" && q.words[1] == "global") {
+		return envelope{}, s.noObject(q.words[0], q.words[1], tree)
+	}
+	if len(q.words) == 2 {
+		return envelope{Object: plain(nodeAt(tree, parts), strings.Join(parts, "."))}, nil
+	}
+	if err := q.want(1, 3, "show "+q.words[0]+" NAME OPTION"); err != nil {
+		return envelope{}, err
+	}
+	t, err := c.peerOption(q.words[0], parts, q.words[2])
+	if err != nil {
+		return envelope{}, err
+	}
+	return showOption(t, tree), nil
+}
+
+// noObject says that there is no such object, and which there are.
+func (s *Server) noObject(noun, name string, tree *yaml.Node) error {
+	names, _ := showObjects(categories[noun], tree).Values.([]string)
+	hint := orNear(name, names)
+	if hint == "" {
+		hint = fmt.Sprintf("; `set %s %s` makes it", noun, name)
+	}
+	return fail(http.StatusNotFound, "there is no %s %q%s", noun, name, hint)
+}
+
+func showMain(q *request, tree *yaml.Node) (envelope, error) {
+	if len(q.words) == 1 {
+		out := plain(tree, "").(map[string]any)
+		delete(out, "hostgroups")
+		return envelope{Object: out}, nil
+	}
+	if err := q.want(2, 2, "show main [OPTION]"); err != nil {
+		return envelope{}, err
+	}
+	t, err := mainOption(q.words[1])
+	if err != nil {
+		return envelope{}, err
+	}
+	return showOption(t, tree), nil
+}
+
+func showObjects(c *category, tree *yaml.Node) envelope {
+	names := []string{}
+	n := nodeAt(tree, c.base)
+	if n == nil {
+		return envelope{Values: names}
+	}
+	for i, e := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 {
+			names = append(names, e.Value)
+		}
+		if n.Kind == yaml.SequenceNode {
+			for k := 0; k+1 < len(e.Content); k += 2 {
+				if e.Content[k].Value == c.byName {
+					names = append(names, e.Content[k+1].Value)
+				}
+			}
+		}
+	}
+	return envelope{Values: names}
+}
+
+// showOption is a list's values or a single value; a key that is not set has none.
+func showOption(t target, tree *yaml.Node) envelope {
+	n := nodeAt(tree, t.parts)
+	if n == nil {
+		if t.list {
+			return envelope{Values: []string{}}
+		}
+		return envelope{Value: "", Message: t.path() + " is not set"}
+	}
+	switch v := plain(n, t.path()).(type) {
+	case []any:
+		return envelope{Values: v}
+	case map[string]any:
+		return envelope{Object: v}
+	default:
+		return envelope{Value: v}
+	}
+}
+
+// nodeAt walks a tree that was encoded from the configuration.
+func nodeAt(n *yaml.Node, parts []string) *yaml.Node {
+	for _, part := range parts {
+		var next *yaml.Node
+		if n.Kind == yaml.SequenceNode {
+			var i int
+			if _, err := fmt.Sscanf(part, "[%d]", &i); err == nil && i >= 0 && i < len(n.Content) {
+				next = n.Content[i]
+			}
+		}
+		for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == part {
+				next = n.Content[i+1]
+			}
+		}
+		if next == nil {
+			return nil
+		}
+		n = next
+	}
+	return n
+}
+
+// plain turns a tree into what encoding/json writes. Secrets are hidden: whoever set them knows them.
+func plain(n *yaml.Node, path string) any {
+	if n == nil {
+		return map[string]any{}
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		out := make(map[string]any, len(n.Content)/2)
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			out[n.Content[i].Value] = plain(n.Content[i+1], strict.Join(path, n.Content[i].Value))
+		}
+		return out
+	case yaml.SequenceNode:
+		out := make([]any, len(n.Content))
+		for i, e := range n.Content {
+			out[i] = plain(e, path)
+		}
+		return out
+	}
+	if config.Secret(path) && n.Value != "" {
+		return "(hidden)"
+	}
+	var v any
+	if n.Tag == "!!str" || n.Decode(&v) != nil {
+		return n.Value
+	}
+	return v
+}
