@@ -1,10 +1,58 @@
 package bgp
 
-import "encoding/json"
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
 
+	"github.com/weir-ddos/weir/controlplane/mitigate"
+	"github.com/weir-ddos/weir/controlplane/mitigate/bgp/routertest"
+)
+
+// applianceEnv makes the test binary an appliance: a client that is fed from its environment and then waits to be killed.
 const applianceEnv = "WEIR_TEST_APPLIANCE"
 
-func runTestAppliance([]string) int { return 0 }
+type testAppliance struct {
+	Socket string
+	Config Config
+	Want   []mitigate.Mitigation
+}
+
+func runTestAppliance([]string) int {
+	var a testAppliance
+	if err := json.Unmarshal([]byte(os.Getenv(applianceEnv)), &a); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	c, err := New(Options{
+		Socket: a.Socket, Config: a.Config, Command: []string{os.Args[0], "speaker"}, Env: []string{speakerEnv + "=1"},
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now,
+	})
+	if err == nil {
+		err = c.Start(context.Background())
+	}
+	if err == nil {
+		err = c.Reconcile(context.Background(), a.Want)
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("ready")
+	select {}
+}
 
 func stringOf(v any) string {
 	b, err := json.Marshal(v)
@@ -12,4 +60,282 @@ func stringOf(v any) string {
 		return err.Error()
 	}
 	return string(b)
+}
+
+// pid asks the speaker that serves the socket.
+func (b *testbed) pid(t *testing.T, c *Client) int {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.child == nil {
+		t.Fatal("the speaker is not a child of this client")
+	}
+	return c.child.cmd.Process.Pid
+}
+
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func established(c *Client) func() string {
+	return func() string {
+		st := c.Status()
+		for _, p := range st.Peers {
+			if p.State != "established" {
+				return stringOf(st)
+			}
+		}
+		if len(st.Peers) == 0 {
+			return "no peers: " + stringOf(st)
+		}
+		return ""
+	}
+}
+
+func TestSpeakerKilled(t *testing.T) {
+	t.Parallel()
+	b := newTestbed(t)
+	r := b.bird(t, nil)
+	c := b.client(t)
+	reconcile(t, c, blackhole("a", "203.0.113.1/32"), blackhole("b", "203.0.113.2/32"), blackhole("c", "2001:db8::3/128"),
+		flow("d", mitigate.Match{Destination: host4, Protocols: []uint8{17}}))
+	expect(t, r, routertest.IPv4, "203.0.113.1/32 203.0.113.2/32 ")
+	expect(t, r, routertest.IPv6, "2001:db8::3/128 ")
+	expect(t, r, routertest.IPv4FlowSpec, "flow4 { dst 203.0.113.9/32; proto 17; } ")
+
+	kill(t, b.pid(t, c))
+	eventually(t, 5*time.Second, "the loss is noticed", func() string {
+		if c.Restarts() == 0 {
+			return stringOf(c.Status())
+		}
+		return ""
+	})
+	// The set changes while nobody may be there to be told; with or without an error it must come to pass.
+	want := []mitigate.Mitigation{blackhole("b", "203.0.113.2/32"), blackhole("c", "2001:db8::3/128"), blackhole("e", "2001:db8::5/128")}
+	if err := c.Reconcile(deadline(t, 5*time.Second), want); err != nil && !errors.Is(err, ErrNoSpeaker) {
+		t.Fatal(err)
+	}
+	// The router keeps what it has over the restart (RFC 4724): at no moment is the victim uncovered.
+	eventually(t, 30*time.Second, "session is back", func() string {
+		if n, err := r.Count(t.Context(), routertest.IPv6); err != nil || n == 0 {
+			t.Fatalf("the router dropped the route during the restart: %d, %v", n, err)
+		}
+		return established(c)()
+	})
+	expect(t, r, routertest.IPv4, "203.0.113.2/32 ")
+	expect(t, r, routertest.IPv6, "2001:db8::3/128 2001:db8::5/128 ")
+	expect(t, r, routertest.IPv4FlowSpec, "")
+}
+
+func TestApplianceKilled(t *testing.T) {
+	t.Parallel()
+	b := newTestbed(t)
+	r := b.bird(t, nil)
+	a := testAppliance{Socket: b.socket, Config: b.cfg, Want: []mitigate.Mitigation{
+		blackhole("a", "203.0.113.1/32"), blackhole("c", "2001:db8::3/128"),
+	}}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), applianceEnv+"="+stringOf(a))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
+		t.Fatalf("appliance says %q, %v", line, err)
+	}
+	expect(t, r, routertest.IPv4, "203.0.113.1/32 ")
+	expect(t, r, routertest.IPv6, "2001:db8::3/128 ")
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+
+	c := b.client(t)
+	// Adopted, with its routes, before anything has been wanted.
+	if got := prefixes(t.Context(), r, routertest.IPv4) + prefixes(t.Context(), r, routertest.IPv6); got != "203.0.113.1/32 2001:db8::3/128 " {
+		t.Fatalf("the router has %s", got)
+	}
+	eventually(t, 5*time.Second, "status of the adopted speaker", func() string {
+		if st := c.Status(); st.Announced != 2 || len(st.Peers) != 1 || st.Peers[0].Flaps != 0 {
+			return stringOf(st)
+		}
+		return ""
+	})
+	reconcile(t, c, blackhole("c", "2001:db8::3/128"))
+	expect(t, r, routertest.IPv4, "")
+	expect(t, r, routertest.IPv6, "2001:db8::3/128 ")
+	if st := c.Status(); st.Peers[0].Flaps != 0 || c.Restarts() != 0 {
+		t.Errorf("the session or the speaker was restarted: %s", stringOf(st))
+	}
+}
+
+func TestStopKeepsThenOrphanWithdraws(t *testing.T) {
+	t.Parallel()
+	b := newTestbed(t)
+	r := b.bird(t, nil)
+	b.cfg.OrphanTimeout = 2 * time.Second
+	c, err := New(b.options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	short := blackhole("short", "203.0.113.2/32")
+	short.Expires = time.Now().Add(6 * time.Second)
+	reconcile(t, c, blackhole("a", "203.0.113.1/32"), blackhole("c", "2001:db8::3/128"), short)
+	expect(t, r, routertest.IPv4, "203.0.113.1/32 203.0.113.2/32 ")
+	expect(t, r, routertest.IPv6, "2001:db8::3/128 ")
+	pid := b.pid(t, c)
+	if err := c.Stop(true); err != nil {
+		t.Fatal(err)
+	}
+	if got := prefixes(t.Context(), r, routertest.IPv6); got != "2001:db8::3/128 " {
+		t.Fatalf("after a stop that keeps, the router has %q", got)
+	}
+	expect(t, r, routertest.IPv4, "")
+	expect(t, r, routertest.IPv6, "")
+	eventually(t, 5*time.Second, "the orphan ends", func() string {
+		// A zombie of ours until it is reaped, which the client's goroutine does.
+		if syscall.Kill(pid, 0) == nil {
+			return "it lives"
+		}
+		return ""
+	})
+}
+
+func TestExpiryWithoutAppliance(t *testing.T) {
+	t.Parallel()
+	b := newTestbed(t)
+	r := b.bird(t, nil)
+	c := b.client(t)
+	short := blackhole("short", "2001:db8::2/128")
+	short.Expires = time.Now().Add(5 * time.Second)
+	reconcile(t, c, blackhole("long", "2001:db8::1/128"), short)
+	expect(t, r, routertest.IPv6, "2001:db8::1/128 2001:db8::2/128 ")
+	// Nobody reconciles any more; the speaker's own clock ends it.
+	expect(t, r, routertest.IPv6, "2001:db8::1/128 ")
+	if time.Now().Before(short.Expires) {
+		t.Error("withdrawn before its expiry")
+	}
+}
+
+func TestNewestApplianceWins(t *testing.T) {
+	t.Parallel()
+	b := newTestbed(t)
+	first := b.client(t)
+	second := b.client(t)
+	eventually(t, 5*time.Second, "the first is told", func() string {
+		if err := first.Reconcile(t.Context(), nil); !errors.Is(err, ErrSuperseded) {
+			return fmt.Sprint(err)
+		}
+		return ""
+	})
+	reconcile(t, second)
+	if st := second.Status(); st.Err != "" {
+		t.Error(st.Err)
+	}
+}
+
+func TestNoSpeaker(t *testing.T) {
+	t.Parallel()
+	b := newTestbed(t)
+	opt := b.options(t)
+	opt.Command = []string{"/bin/false"}
+	c, err := New(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(deadline(t, 200*time.Millisecond)); err == nil {
+		t.Fatal("Start found a speaker")
+	}
+	if err := c.Reconcile(t.Context(), nil); !errors.Is(err, ErrNoSpeaker) {
+		t.Errorf("Reconcile: %v", err)
+	}
+	eventually(t, 5*time.Second, "the reason is shown", func() string {
+		if st := c.Status(); st.Ready || !strings.Contains(st.Err, "exit status 1") {
+			return stringOf(st)
+		}
+		return ""
+	})
+	if err := c.Stop(false); err != nil {
+		t.Error(err)
+	}
+	if err := c.Stop(false); err != nil {
+		t.Error(err)
+	}
+	opt.Socket = "/" + strings.Repeat("x", 120)
+	if _, err := New(opt); err == nil {
+		t.Error("a socket path that does not fit was taken")
+	}
+}
+
+func TestSocketIsPrivateAndExclusive(t *testing.T) {
+	t.Parallel()
+	b := newTestbed(t)
+	b.client(t)
+	fi, err := os.Stat(b.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fi.Mode().Perm() != 0o600 {
+		t.Errorf("socket has mode %o", fi.Mode().Perm())
+	}
+	cmd := exec.Command(os.Args[0], "speaker", "--socket", b.socket)
+	cmd.Env = append(os.Environ(), speakerEnv+"=1")
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "another speaker serves") {
+		t.Errorf("a second speaker on the socket: %v, %s", err, out)
+	}
+}
+
+// TestHostileSocket: nothing that comes in on the socket ends the speaker or its connection in charge.
+func TestHostileSocket(t *testing.T) {
+	t.Parallel()
+	b := newTestbed(t)
+	c := b.client(t)
+	frame := func(body string) []byte {
+		return append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
+	}
+	for name, bytes := range map[string][]byte{
+		"huge":      {0xff, 0xff, 0xff, 0xff, '{'},
+		"cut":       frame(`{"id":1`)[:6],
+		"not JSON":  frame("hello"),
+		"wrong":     frame(`{"id":"x","op":7}`),
+		"unknown":   frame(`{"id":1,"op":"dance"}`),
+		"no charge": frame(`{"id":1,"op":"reconcile"}`),
+		"shutdown":  frame(`{"id":1,"op":"shutdown"}`),
+		"nothing":   nil,
+	} {
+		conn, err := net.Dial("unix", b.socket)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, err := conn.Write(bytes); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := conn.(*net.UnixConn).CloseWrite(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(conn)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if len(bytes) > 20 && name != "wrong" && !strings.Contains(string(answer), `"err":`) {
+			t.Errorf("%s: answered %q", name, answer)
+		}
+		conn.Close()
+	}
+	reconcile(t, c)
+	if c.Restarts() != 0 {
+		t.Error("the speaker was restarted")
+	}
 }

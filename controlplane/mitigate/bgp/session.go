@@ -54,6 +54,7 @@ type session struct {
 	negotiated []gobgp.Family
 	lastErr    string
 	flaps      uint64
+	stopping   bool
 	// routes are what is in the server's table, by route.key.
 	routes  map[string]*held
 	breaker breaker
@@ -345,7 +346,7 @@ func (s *session) onPeer(ev *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
 	}
 	down := was == gobgp.BGP_FSM_ESTABLISHED && st.SessionState != gobgp.BGP_FSM_ESTABLISHED
 	up := was != gobgp.BGP_FSM_ESTABLISHED && st.SessionState == gobgp.BGP_FSM_ESTABLISHED
-	if st.DisconnectReason != api.PeerState_DISCONNECT_REASON_UNSPECIFIED && st.SessionState != gobgp.BGP_FSM_ESTABLISHED {
+	if isFault(st) {
 		s.lastErr = st.DisconnectMessage
 	}
 	rejected := 0
@@ -357,17 +358,27 @@ func (s *session) onPeer(ev *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
 		s.flaps++
 		rejected = s.blame(st)
 	}
-	names, lastErr := familyNames(s.negotiated), s.lastErr
+	names, lastErr, stopping := familyNames(s.negotiated), s.lastErr, s.stopping
 	s.mu.Unlock()
 
 	switch {
 	case up:
 		s.log.Info("BGP session is up", "families", names)
-	case down:
+	case down && !stopping:
 		s.log.Warn("BGP session is down", "reason", lastErr, "quarantined", rejected)
 	}
 	if rejected > 0 {
 		s.kick()
+	}
+}
+
+// isFault tells a reason worth showing from the state machine's ordinary steps: GoBGP gives each step a reason.
+func isFault(st apiutil.PeerState) bool {
+	switch st.DisconnectReason {
+	case api.PeerState_DISCONNECT_REASON_UNSPECIFIED, api.PeerState_DISCONNECT_REASON_IDLE_TIMER_EXPIRED:
+		return false
+	default:
+		return st.SessionState != gobgp.BGP_FSM_ESTABLISHED
 	}
 }
 
@@ -433,6 +444,9 @@ func familyNames(fs []gobgp.Family) []string {
 // stop ends the session. Graceful leaves the routes with a router that does graceful restart; otherwise they are withdrawn
 // one by one and the session is closed with a Cease.
 func (s *session) stop(graceful bool) {
+	s.mu.Lock()
+	s.stopping = true
+	s.mu.Unlock()
 	if !graceful {
 		// Even if the router would take the Cease for a restart (RFC 8538), the routes are gone. An error means that the
 		// server has not started, and then there is nothing to withdraw.
