@@ -397,27 +397,43 @@ func (s *Server) showHistory(q *request, _ Family) (envelope, error) {
 	if err != nil {
 		return envelope{}, failure{status: http.StatusNotFound, err: err}
 	}
-	return s.text(q, text), nil
+	return s.text(q, text)
 }
 
-// text shows a configuration. Secrets are for those who may change; others see that there is one.
-func (s *Server) text(q *request, text []byte) envelope {
+// text shows a configuration: as it is written to those who may change it, who can read passwords anyway; in canonical form
+// without secrets to others.
+func (s *Server) text(q *request, text []byte) (envelope, error) {
 	if rightsOf(q.peer, *s.groups.Load()).change {
-		return envelope{Value: string(text)}
+		return envelope{Value: string(text)}, nil
 	}
-	return envelope{Value: hideSecrets(string(text))}
+	cfg, err := config.Read(s.cand.path, text)
+	if err != nil {
+		return envelope{}, err
+	}
+	tree, err := strict.Encode(cfg)
+	if err != nil {
+		return envelope{}, err
+	}
+	hideSecrets(tree, "")
+	out, err := strict.Text(tree)
+	return envelope{Value: string(out)}, err
 }
 
-// hideSecrets blanks the values of password keys, line by line, in block and flow style alike.
-func hideSecrets(text string) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		if i := strings.Index(line, "password:"); i >= 0 {
-			line = line[:i] + "password: (hidden)\n"
+func hideSecrets(n *yaml.Node, path string) {
+	switch n.Kind {
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			hideSecrets(n.Content[i+1], strict.Join(path, n.Content[i].Value))
 		}
-		b.WriteString(line)
+	case yaml.SequenceNode:
+		for _, e := range n.Content {
+			hideSecrets(e, path)
+		}
+	default:
+		if config.Secret(path) && n.Value != "" {
+			n.Value = "(hidden)"
+		}
 	}
-	return b.String()
 }
 
 func (s *Server) showDiff(q *request, _ Family) (envelope, error) {
@@ -437,9 +453,9 @@ func (s *Server) showExport(q *request, _ Family) (envelope, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if q.word(1) == "running" {
-		return s.text(q, s.cand.runningText), nil
+		return s.text(q, s.cand.runningText)
 	}
-	return s.text(q, s.cand.doc.Text()), nil
+	return s.text(q, s.cand.doc.Text())
 }
 
 // showConfig shows what the candidate has: all options of main or of one object, one option, or the objects' names.

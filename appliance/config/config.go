@@ -10,6 +10,7 @@ import (
 	"github.com/weir-ddos/weir/controlplane/incident"
 	"github.com/weir-ddos/weir/controlplane/mitigate"
 	"github.com/weir-ddos/weir/controlplane/mitigate/bgp"
+	"github.com/weir-ddos/weir/controlplane/rate"
 	"github.com/weir-ddos/weir/controlplane/rule"
 	"github.com/weir-ddos/weir/dataplane/port"
 	"github.com/weir-ddos/weir/dataplane/wire"
@@ -34,7 +35,7 @@ type Config struct {
 	// Tick is how often thresholds are judged, 100ms to 60s. A change takes effect at once.
 	Tick time.Duration `json:"tick"`
 	// Rates says how packets and bytes become rates.
-	Rates Rates `json:"rates"`
+	Rates rate.Config `json:"rates"`
 	// Hostgroups are groups of hosts with thresholds and a mitigation policy of their own, by name. The group global
 	// always exists: it holds every host that no other group holds, and what other groups leave out they inherit from it.
 	Hostgroups map[string]Hostgroup `json:"hostgroups"`

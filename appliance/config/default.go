@@ -6,6 +6,7 @@ import (
 	"github.com/weir-ddos/weir/controlplane/incident"
 	"github.com/weir-ddos/weir/controlplane/mitigate"
 	"github.com/weir-ddos/weir/controlplane/mitigate/bgp"
+	"github.com/weir-ddos/weir/controlplane/rate"
 )
 
 // Default is the configuration of an appliance that sets nothing. It lacks networks and ports, and so is not valid by itself.
@@ -18,7 +19,7 @@ func Default() *Config {
 		},
 		Decode:     defaultDecode(),
 		Tick:       time.Second,
-		Rates:      Rates{Mode: "window", AverageTime: 5 * time.Second},
+		Rates:      rate.Default(),
 		Hostgroups: map[string]Hostgroup{"global": {}},
 		Bans:       incident.Default(),
 		BGP:        bgp.Default(),

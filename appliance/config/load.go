@@ -61,9 +61,11 @@ func Parse(name string, text []byte, opts ...Option) (*Config, error) {
 	lines, problems := strict.Bind(name, root, c)
 	broken := make(map[string]bool)
 	for _, p := range problems {
-		broken[firstKey(p.Path)] = true
+		if !p.Soft {
+			broken[firstKey(p.Path)] = true
+		}
 	}
-	if len(c.Ports) == 0 && !o.noPorts && !broken["ports"] {
+	if len(c.Ports) == 0 && !o.noPorts && !broken["ports"] && !broken[""] {
 		problems = append(problems, strict.Problem{
 			File: name, Line: lines.Of("ports"), Path: "ports", Message: "must name at least one source, such as {driver: afxdp, device: eth1}",
 		})

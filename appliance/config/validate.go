@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weir-ddos/weir/appliance/config/strict"
+	"github.com/weir-ddos/weir/controlplane/mitigate/bgp"
 	"github.com/weir-ddos/weir/controlplane/rule"
 	"github.com/weir-ddos/weir/dataplane/port"
 )
@@ -47,7 +48,7 @@ func (c *Config) sections() []section {
 		{"", []string{"hostgroups", "networks"}, c.checkMembership},
 		{"bans", nil, c.Bans.Validate},
 		{"guard", nil, c.Guard.Validate},
-		{"bgp", nil, c.BGP.Validate},
+		{"bgp", nil, c.checkBGP},
 		{"notify", nil, c.Notify.Validate},
 		{"journal", nil, c.Journal.Validate},
 		{"history", nil, c.History.Validate},
@@ -170,6 +171,42 @@ func (c *Config) checkMembership() error {
 
 func within(p netip.Prefix, networks []netip.Prefix) bool {
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Bits() <= p.Bits() && n.Contains(p.Addr()) })
+}
+
+// checkBGP leaves the speaker's own identity out while there is nobody to speak to, and points at peers by their place.
+func (c *Config) checkBGP() error {
+	b := c.BGP
+	if len(b.Peers) == 0 {
+		if b.ASN == 0 {
+			b.ASN = 1
+		}
+		if !b.RouterID.IsValid() {
+			b.RouterID = netip.AddrFrom4([4]byte{192, 0, 2, 1})
+		}
+	}
+	var errs []error
+	for _, p := range strict.FromError("", "", b.Validate(), nil) {
+		path, msg := p.Path, p.Message
+		if rest, ok := strings.CutPrefix(msg, "peers "); ok {
+			path, msg = peerPath(b, rest)
+		}
+		errs = append(errs, fmt.Errorf("%s: %s", path, msg))
+	}
+	return errors.Join(errs...)
+}
+
+// peerPath turns "NAME: key: message" into the last such peer's path and the message.
+func peerPath(b bgp.Config, text string) (path, msg string) {
+	for i := len(b.Peers) - 1; i >= 0; i-- {
+		name := b.Peers[i].Name
+		if name == "" {
+			name = b.Peers[i].Address.String()
+		}
+		if rest, ok := strings.CutPrefix(text, name+": "); ok {
+			return strict.Index("peers", i), rest
+		}
+	}
+	return "peers", text
 }
 
 func oneOf(key, value string, allowed ...string) error {

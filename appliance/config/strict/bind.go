@@ -90,6 +90,15 @@ func (b *binder) fail(n *yaml.Node, path, format string, args ...any) {
 	}
 }
 
+// failSoft is fail for what leaves the rest readable.
+func (b *binder) failSoft(n *yaml.Node, path, format string, args ...any) {
+	before := len(b.problems)
+	b.fail(n, path, format, args...)
+	if len(b.problems) > before {
+		b.problems[before].Soft = true
+	}
+}
+
 // bind sets v from n. The kind of v decides what n may be.
 func (b *binder) bind(n *yaml.Node, v reflect.Value, path string, depth int) {
 	if depth > maxDepth {
@@ -183,7 +192,7 @@ func (b *binder) pairs(n *yaml.Node, path string, f func(key, value *yaml.Node))
 			b.fail(k, path, "a key must be a plain word")
 			continue
 		case seen[k.Value] != 0:
-			b.fail(k, Join(path, k.Value), "is given twice; the first is in line %d", seen[k.Value])
+			b.failSoft(k, Join(path, k.Value), "is given twice; the first is in line %d", seen[k.Value])
 			continue
 		}
 		seen[k.Value] = k.Line
@@ -201,7 +210,7 @@ func (b *binder) structure(n *yaml.Node, v reflect.Value, path string, depth int
 			for j := range fields {
 				names[j] = fields[j].Name
 			}
-			b.fail(k, Join(path, k.Value), "unknown key%s", suggestion(k.Value, names))
+			b.failSoft(k, Join(path, k.Value), "unknown key%s", suggestion(k.Value, names))
 			return
 		}
 		b.bind(val, v.FieldByIndex(fields[i].Index), Join(path, k.Value), depth+1)
@@ -356,7 +365,7 @@ func ParsePrefix(s string) (netip.Prefix, error) {
 	case err != nil:
 		return p, fmt.Errorf("%q is not a network; write it as 192.0.2.0/24 or 2001:db8::/32", s)
 	case p.Addr().Is4In6():
-		return p, fmt.Errorf("%q is an IPv4 network in IPv6 clothes; write it as IPv4", s)
+		return p, fmt.Errorf("%q is an IPv4 network written as IPv6; write it as IPv4", s)
 	case p != p.Masked():
 		return p, fmt.Errorf("%q has bits set behind its length; did you mean %s?", s, p.Masked())
 	}

@@ -16,6 +16,8 @@ type Problem struct {
 	Path string `json:"path,omitempty"`
 	// Message says what is wrong and, where it can, what to write instead.
 	Message string `json:"message"`
+	// Soft is set when the rest of the section could be read all the same: a key too many or given twice.
+	Soft bool `json:"-"`
 }
 
 // String is "file:line: path: message", leaving out what is unknown.
