@@ -243,7 +243,8 @@ func severalQueues(t *testing.T, d Driver) {
 		seq := int(Seq(g.Data))
 		flow := seq % flows
 		if seq/flows != next[flow] {
-			t.Fatalf("flow %d: frame %d came when %d was due", flow, seq/flows, next[flow])
+			t.Fatalf("flow %d: frame %d came in queue %d when %d was due in %d: %x",
+				flow, seq/flows, g.Queue, next[flow], queueOf[flow], g.Data)
 		}
 		if next[flow] > 0 && queueOf[flow] != g.Queue {
 			t.Fatalf("flow %d moved from queue %d to %d", flow, queueOf[flow], g.Queue)

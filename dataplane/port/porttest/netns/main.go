@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -81,6 +83,11 @@ func HereAgain(a, b string, queues int) error {
 			}
 		}
 	}
+	for _, dev := range []string{a, b} {
+		if _, err := running(dev); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -89,4 +96,22 @@ func HereIP(t testing.TB, args ...string) {
 	t.Helper()
 	Inside(t)
 	must(t, run(args...))
+}
+
+// Promiscuity returns how many users of a device in the process's own namespace want it promiscuous.
+func Promiscuity(t testing.TB, dev string) int {
+	t.Helper()
+	Inside(t)
+	out, err := exec.Command("ip", "-d", "link", "show", dev).CombinedOutput()
+	must(t, err)
+	words := strings.Fields(string(out))
+	for i, w := range words[:len(words)-1] {
+		if w == "promiscuity" {
+			n, err := strconv.Atoi(words[i+1])
+			must(t, err)
+			return n
+		}
+	}
+	t.Fatalf("ip does not tell the promiscuity of %s: %s", dev, out)
+	return 0
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -172,8 +173,10 @@ func Cable(a, b *Link, queues int) error {
 		if err := l.plain(); err != nil {
 			return err
 		}
+	}
+	for _, l := range []*Link{a, b} {
 		err := l.NS.Do(func() error {
-			dev, err := net.InterfaceByName(l.Name)
+			dev, err := running(l.Name)
 			if err == nil {
 				l.MAC = dev.HardwareAddr
 			}
@@ -184,6 +187,23 @@ func Cable(a, b *Link, queues int) error {
 		}
 	}
 	return nil
+}
+
+// running waits until the device passes frames: after the other end of a cable came up, the kernel may take up to a
+// second to notice, and silently drops what is sent until then.
+func running(name string) (*net.Interface, error) {
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		dev, err := net.InterfaceByName(name)
+		if err != nil {
+			return nil, err
+		}
+		if dev.Flags&net.FlagRunning != 0 {
+			return dev, nil
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("device %s is up but does not run", name)
+		}
+	}
 }
 
 // plain turns off what makes a frame on veth differ from one on a wire. Without ethtool it is left as it is: frames
