@@ -65,7 +65,7 @@ func background(s Scenario) []Stream {
 	return streams
 }
 
-// family is where the background's own hosts are: the first /24 or /112 of the first network of an address family.
+// family is where the background's own hosts are: the first /24 or /120 of the first network of an address family.
 type family struct {
 	is6   bool
 	busy  netip.Prefix

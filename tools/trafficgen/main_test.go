@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-ddos/weir/tools/trafficgen/gen"
+)
+
+func exec(args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = run(context.Background(), args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestPcapAndTruth(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a.pcap")
+	code, out, errs := exec("--kind", "udp", "--via", "vlan,mpls", "--target", "2001:db8::5", "--pps", "100", "--duration", "2s", "--background", "500", "--scale", "2", "--out", file)
+	if code != 0 || !strings.Contains(out, "1 attacks") {
+		t.Fatalf("code %d: %s%s", code, out, errs)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "a.truth.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r gen.Result
+	if err := json.Unmarshal(b, &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Attacks) != 1 || r.Attacks[0].Packets != 400 || r.Attacks[0].PPS != 200 || r.Packets < 2300 || r.Packets > 2500 {
+		t.Errorf("attacks %+v, %d packets", r.Attacks, r.Packets)
+	}
+	if info, err := os.Stat(file); err != nil || uint64(info.Size()) != 24+16*r.Packets+r.Bytes {
+		t.Errorf("capture: %v, %v, want %d bytes", info, err, 24+16*r.Packets+r.Bytes)
+	}
+}
+
+func TestScenarioFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	yaml, file := filepath.Join(dir, "s.yaml"), filepath.Join(dir, "s.pcap")
+	if err := os.WriteFile(yaml, []byte("name: mine\nseed: 7\nstreams:\n- {kind: icmp, target: 172.16.0.1, pps: 10, duration: 1s}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := exec("--scenario", yaml, "--networks", "172.16.0.0/12, 2001:db8::/32", "--out", file, "--truth", "-")
+	var r gen.Result
+	if err := json.Unmarshal([]byte(out), &r); code != 0 || err != nil {
+		t.Fatalf("code %d, %v: %s%s", code, err, out, errs)
+	}
+	if r.Scenario != "mine" || r.Seed != 7 || r.Totals.Incoming.ICMP.Packets != 10 || len(r.Hosts) != 1 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestListAndHelp(t *testing.T) {
+	t.Parallel()
+	code, out, _ := exec("--list")
+	for _, want := range append(append(gen.Kinds(), gen.Encapsulations()...), "all-cases", "quiet-then-KIND") {
+		if !strings.Contains(out, "  "+want+" ") && !strings.Contains(out, want+"[") {
+			t.Errorf("--list does not show %s", want)
+		}
+	}
+	if code != 0 {
+		t.Errorf("--list: code %d", code)
+	}
+	if code, _, errs := exec("--help"); code != 0 || !strings.Contains(errs, "trafficgen --scenario") || !strings.Contains(errs, "-flat-out") {
+		t.Errorf("--help: code %d: %s", code, errs)
+	}
+}
+
+func TestBadCommandLines(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "x.pcap")
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"one of --out and --device", []string{"--kind", "syn"}},
+		{"give --scenario or --kind", []string{"--out", out}},
+		{"give one of --scenario and --kind", []string{"--out", out, "--scenario", "quiet", "--kind", "syn"}},
+		{"neither built in nor a file", []string{"--out", out, "--scenario", "noise"}},
+		{`kind "sin" is unknown`, []string{"--out", out, "--kind", "sin", "--target", "10.0.0.1"}},
+		{"neither an address nor a prefix", []string{"--out", out, "--kind", "syn"}},
+		{"--networks", []string{"--out", out, "--kind", "syn", "--target", "10.0.0.1", "--networks", "ten"}},
+		{"charge", []string{"--out", out, "--kind", "syn", "--target", "10.0.0.1", "--charge", "all"}},
+		{`unexpected argument "now"`, []string{"--kind", "syn", "now"}},
+		{"not defined", []string{"--sped", "3"}},
+		{`"weir-none"`, []string{"--device", "weir-none", "--kind", "syn", "--target", "10.0.0.1"}},
+		{"no such file or directory", []string{"--out", filepath.Join(out, "y"), "--kind", "syn", "--target", "10.0.0.1"}},
+	} {
+		if code, _, errs := exec(c.args...); code != 1 || !strings.Contains(errs, c.want) {
+			t.Errorf("%v: code %d, %q, want %q", c.args, code, errs, c.want)
+		}
+	}
+}
+
+// TestLive sends on the loopback of a network namespace that ends with its thread.
+func TestLive(t *testing.T) {
+	truth := filepath.Join(t.TempDir(), "truth.json")
+	var code int
+	var out, errs string
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			done <- err
+			return
+		}
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+		if err != nil {
+			done <- err
+			return
+		}
+		defer unix.Close(fd)
+		req, err := unix.NewIfreq("lo")
+		if err == nil {
+			req.SetUint16(unix.IFF_UP)
+			err = unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
+		}
+		if err == nil {
+			code, out, errs = exec("--device", "lo", "--kind", "syn", "--target", "2001:db8::9", "--count", "500", "--pps", "5000", "--truth", truth)
+		}
+		done <- err
+	}()
+	if err := <-done; errors.Is(err, syscall.EPERM) {
+		t.Skip("needs CAP_SYS_ADMIN and CAP_NET_ADMIN to make a network namespace")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	var attack, end event
+	if code != 0 || len(lines) != 2 || json.Unmarshal([]byte(lines[0]), &attack) != nil || json.Unmarshal([]byte(lines[1]), &end) != nil {
+		t.Fatalf("code %d: %s%s", code, out, errs)
+	}
+	if attack.Event != "attack" || attack.Target != "2001:db8::9" || attack.Kind != "syn" || attack.UnixNS != attack.Time.UnixNano() {
+		t.Errorf("%+v", attack)
+	}
+	if end.Event != "done" || end.Stats == nil || end.Stats.Sent != 500 || end.UnixNS <= attack.UnixNS {
+		t.Errorf("%+v %+v", end, end.Stats)
+	}
+	var r gen.Result
+	b, err := os.ReadFile(truth)
+	if err != nil || json.Unmarshal(b, &r) != nil || r.Totals.Incoming.TCPSYN.Packets != 500 {
+		t.Errorf("truth: %v, %+v", err, r.Totals)
+	}
+}
