@@ -121,7 +121,6 @@ func (m *Merger) Tick(now time.Time) (*Snapshot, error) {
 		m.merge(s, h, period)
 		m.from[i].Clear()
 	}
-	s.slots = s.table.AppendUsed(s.slots)
 	s.Lost.Add(s.table.Lost())
 	s.fold()
 	s.Conservation = s.conservation()

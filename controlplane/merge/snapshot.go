@@ -57,7 +57,6 @@ type Snapshot struct {
 	Conservation error
 
 	table    *traffic.Table
-	slots    []uint32
 	sums     []traffic.Sum // place*2 + direction
 	full     []traffic.Sum
 	memory   arena.Arena
@@ -66,16 +65,16 @@ type Snapshot struct {
 }
 
 // Len is how many rows there are, one per host and direction.
-func (s *Snapshot) Len() int { return len(s.slots) }
+func (s *Snapshot) Len() int { return s.table.Len() }
 
-// At returns row i. The order is that of the rows' hashes: the same for the same seed and hosts.
+// At returns row i. Rows are in the order in which their shard first saw them, shard by shard.
 func (s *Snapshot) At(i int) (h traffic.Host) {
-	s.table.Read(s.slots[i], &h)
+	s.table.Read(i, &h)
 	return h
 }
 
 // Read fills h with row i; in a loop over all rows it saves copying.
-func (s *Snapshot) Read(i int, h *traffic.Host) { s.table.Read(s.slots[i], h) }
+func (s *Snapshot) Read(i int, h *traffic.Host) { s.table.Read(i, h) }
 
 // Find returns a host's row in one direction.
 func (s *Snapshot) Find(addr netip.Addr, d traffic.Direction) (h traffic.Host, ok bool) {
@@ -83,9 +82,9 @@ func (s *Snapshot) Find(addr netip.Addr, d traffic.Direction) (h traffic.Host, o
 		return h, false
 	}
 	a := addr.As16()
-	slot, ok := s.table.Find(&a, d)
+	i, ok := s.table.Find(&a, d)
 	if ok {
-		s.table.Read(slot, &h)
+		s.table.Read(i, &h)
 	}
 	return h, ok
 }
@@ -102,7 +101,7 @@ func (s *Snapshot) Release() { s.merger.release(s) }
 // reset empties the snapshot for the places of n.
 func (s *Snapshot) reset(n *nets.Table) {
 	*s = Snapshot{
-		Nets: n, table: s.table, slots: s.slots[:0], merger: s.merger, memory: s.memory,
+		Nets: n, table: s.table, merger: s.merger, memory: s.memory,
 		sums: zeroed(s.sums, 2*n.NumPlaces()), full: zeroed(s.full, 2*n.NumPlaces()),
 		Networks: zeroed(s.Networks, len(n.Networks())), Groups: zeroed(s.Groups, len(n.Groups())), Overflow: s.Overflow[:0],
 	}

@@ -6,9 +6,9 @@
 // Nothing here allocates after New, and nothing is ever evicted: a set that has reached its capacity says so and counts
 // the packets that it could not judge, so that the number of flows is a lower bound then, never an invention.
 //
-// Layout: buckets of one cache line, 15 fingerprints of 32 bits behind a tag of the epoch. A bucket whose tag is old is
-// empty, so clearing a set costs nothing. A flow's home is the top of its 64-bit hash scaled to the number of buckets,
-// its fingerprint the low 32 bits; a full bucket passes it on to the next. At capacity buckets are three quarters full:
-// a search reads 1.05 lines on average, and two flows of 4 M are taken for one with a probability below 1 in 200
-// million each.
+// Layout: cache lines of 16 entries of 32 bits, each a tag of the epoch over a fingerprint of 24 bits. An entry whose tag
+// is old is empty, so clearing a set costs nothing but once in 255 epochs. The top of a flow's 64-bit hash chooses its
+// line, the lowest bits the entry where the search starts; it goes round the line, and on to the next when that is full.
+// At capacity 5 of 8 entries are in use: a search then reads 2 to 4 entries of 1.01 lines, and a new flow is taken for
+// another one with a probability of 1 in 4 million.
 package flowtrack

@@ -8,19 +8,22 @@ import (
 )
 
 const (
-	lanes = 15 // fingerprints in a bucket
-	// load is how full buckets are at capacity, in sixteenths.
-	load = 12
-	// maxRun is how many buckets a search may cross. At that load a run of full buckets longer than 10 has never been seen.
+	lanes = 16 // entries in a line
+	// Entries fill at most 5 of 8 places.
+	loadNum, loadDen = 5, 8
+	// maxRun is how many lines a search may cross. At that load a run of full lines longer than 4 has never been seen.
 	maxRun = 32
 	// MaxFlows bounds the capacity of a set.
 	MaxFlows = 1 << 28
+
+	tagShift = 24
+	maxTag   = 1<<(32-tagShift) - 1
 )
 
 // Config sizes the flow sets of one worker.
 type Config struct {
 	// Flows is how many distinct flows one worker can tell apart in one epoch. Above it the number of flows is a lower
-	// bound, and the appliance says so. A flow takes about 12 bytes. Zero switches counting flows off.
+	// bound, and the appliance says so. A flow takes 13 bytes. Zero switches counting flows off.
 	Flows int `json:"flows"`
 	// Prefault takes all the memory at start instead of when it is first used.
 	Prefault bool `json:"prefault"`
@@ -38,23 +41,21 @@ func (c Config) Validate() error {
 }
 
 // Size is the address space in bytes that a Tracker of this configuration reserves.
-func (c Config) Size() uint64 { return 2 * uint64(buckets(c.Flows)+maxRun) * 64 }
+func (c Config) Size() uint64 { return 2 * uint64(homes(c.Flows)+maxRun) * lanes * 4 }
 
-func buckets(flows int) int { return (flows*16 + load*lanes - 1) / (load * lanes) }
+func homes(flows int) int { return (flows*loadDen + loadNum*lanes - 1) / (loadNum * lanes) }
 
-type bucket struct {
-	tag uint32
-	fp  [lanes]uint32 // filled from the front; 0 is empty
-}
+// line is one cache line: tag<<24 | fingerprint, 16 times.
+type line [lanes]uint32
 
 // Set is the flows of one half.
 type Set struct {
-	buckets []bucket
-	homes   uint64
-	tag     uint32
-	count   int
-	limit   int
-	base    uintptr
+	lines []line
+	homes uint64
+	tag   uint32 // of this epoch, shifted into place; never 0
+	count int
+	limit int
+	base  uintptr
 }
 
 // Result is what Insert says.
@@ -68,10 +69,10 @@ const (
 )
 
 func (s *Set) init(a *arena.Arena, flows int) (err error) {
-	n := buckets(flows)
-	s.buckets, err = arena.Make[bucket](a, n+maxRun) // the tail takes runs that begin at the end
-	s.homes, s.limit, s.tag = uint64(n), flows, 1
-	s.base = arena.Address(s.buckets)
+	n := homes(flows)
+	s.lines, err = arena.Make[line](a, n+maxRun) // the tail takes runs that begin at the end
+	s.homes, s.limit, s.tag = uint64(n), flows, 1<<tagShift
+	s.base = arena.Address(s.lines)
 	return err
 }
 
@@ -84,38 +85,46 @@ func (s *Set) Address(hash uint64) uintptr {
 // Insert notes a flow by its hash and says whether it is new.
 func (s *Set) Insert(hash uint64) Result {
 	home, _ := bits.Mul64(hash, s.homes)
-	fp := uint32(hash)
-	if fp == 0 {
-		fp = 1
-	}
-	if home >= uint64(len(s.buckets)) {
-		return Full
-	}
-	run := s.buckets[home:]
-	if len(run) > maxRun {
-		run = run[:maxRun]
-	}
-	for i := range run {
-		b := &run[i]
-		if b.tag != s.tag {
-			b.fp = [lanes]uint32{}
-			b.tag = s.tag
+	want := s.tag | uint32(hash)>>4&(1<<tagShift-1)
+	at := hash
+	l := &s.lines[home]
+	for range lanes {
+		e := &l[at%lanes]
+		if *e == want {
+			return Seen
 		}
-		for k := range b.fp {
-			switch b.fp[k] {
-			case fp:
+		if (*e^want)>>tagShift != 0 {
+			return s.take(e, want)
+		}
+		at++
+	}
+	return s.insertBehind(home+1, hash, want)
+}
+
+// insertBehind goes on behind a full line.
+func (s *Set) insertBehind(next, hash uint64, want uint32) Result {
+	run := s.lines[next:]
+	for i := range run[:min(maxRun-1, len(run))] {
+		for k := range uint64(lanes) {
+			e := &run[i][(hash+k)%lanes]
+			if *e == want {
 				return Seen
-			case 0:
-				if s.count >= s.limit {
-					return Full
-				}
-				b.fp[k] = fp
-				s.count++
-				return Added
+			}
+			if (*e^want)>>tagShift != 0 {
+				return s.take(e, want)
 			}
 		}
 	}
 	return Full
+}
+
+func (s *Set) take(e *uint32, want uint32) Result {
+	if s.count >= s.limit {
+		return Full
+	}
+	*e = want
+	s.count++
+	return Added
 }
 
 // Len is how many flows the set holds.
@@ -127,10 +136,11 @@ func (s *Set) Cap() int { return s.limit }
 // Clear empties the set.
 func (s *Set) Clear() {
 	s.count = 0
-	if s.tag++; s.tag == 0 {
-		clear(s.buckets) // an old tag would come round again
-		s.tag = 1
+	if s.tag>>tagShift == maxTag {
+		clear(s.lines) // an old tag would come round again
+		s.tag = 0
 	}
+	s.tag += 1 << tagShift
 }
 
 // Tracker is a shard's two sets. It is a traffic.Companion.

@@ -24,10 +24,10 @@ func newSet(t testing.TB, flows int) *Set {
 
 func TestLayout(t *testing.T) {
 	t.Parallel()
-	if n := reflect.TypeFor[bucket]().Size(); n != 64 {
-		t.Errorf("a bucket has %d bytes, want one line", n)
+	if n := reflect.TypeFor[line]().Size(); n != 64 {
+		t.Errorf("a line has %d bytes, want 64", n)
 	}
-	if err := arena.PointerFree(reflect.TypeFor[bucket]()); err != nil {
+	if err := arena.PointerFree(reflect.TypeFor[line]()); err != nil {
 		t.Error(err)
 	}
 }
@@ -90,7 +90,7 @@ func TestClearAndTagWrap(t *testing.T) {
 	s := newSet(t, 100)
 	for epoch := range 5 {
 		if epoch == 2 {
-			s.tag = ^uint32(0) - 1 // two clears before the wrap
+			s.tag = (maxTag - 1) << tagShift // two clears before the wrap
 		}
 		for h := range uint64(100) {
 			if got := s.Insert(h * 0x9e3779b97f4a7c15); got == Full {
@@ -121,7 +121,7 @@ func TestHostileHashes(t *testing.T) {
 		if i >= maxRun*lanes {
 			want = Full
 		}
-		if got := s.Insert(i + 1); got != want {
+		if got := s.Insert(i << 4); got != want {
 			t.Fatalf("insert %d: %v, want %v", i, got, want)
 		}
 	}

@@ -104,7 +104,9 @@ func keyOf(a *[16]byte, d traffic.Direction) key {
 }
 
 // slot needs no secret: there are at most MaxTargets keys, and three of four slots are free.
-func (k key) slot() uint64 { return (k.k0 ^ k.k1*0x9e3779b97f4a7c15) * 0xff51afd7ed558ccd >> 56 % slots }
+func (k key) slot() uint64 {
+	return (k.k0 ^ k.k1*0x9e3779b97f4a7c15) * 0xff51afd7ed558ccd >> 56 % slots
+}
 
 // Match returns the number of the target that an address is in that direction, -1 when it is none. Hot.
 func (s *Targets) Match(a *[16]byte, d traffic.Direction) int {

@@ -1,8 +1,7 @@
 package traffic
 
 import (
-	"math/bits"
-
+	"github.com/weir-ddos/weir/dataplane/arena"
 	"github.com/weir-ddos/weir/dataplane/nets"
 )
 
@@ -18,98 +17,79 @@ type Combining struct {
 	Full []Sum
 }
 
-// Combine adds the rows of src, which is not changed. Tables with one seed keep their rows in the same order,
-// so both are walked forwards.
+// combineBatch is how many rows are looked up together, so that none of them is waited for.
+const combineBatch = 64
+
+// Combine adds the rows of src, which is not changed. Both tables must have the same seed.
 func (t *Table) Combine(src *Table, c *Combining) {
-	plain := c.Relocate == nil && c.Scale == 1
-	for w, word := range src.used {
-		for ; word != 0; word &= word - 1 {
-			i := w<<6 + bits.TrailingZeros64(word)
-			r := &src.rows[i]
-			if plain && r.tag2 != src.tag|spilled {
-				t.combineRow(src, r, c)
-			} else {
-				t.combineSlow(src, i, c)
+	var charges [combineBatch]Charge
+	var addrs [combineBatch]uintptr
+	for from := 0; from < src.count; from += combineBatch {
+		rows := src.rows[from:min(from+combineBatch, src.count)]
+		for i := range rows {
+			r := &rows[i]
+			place := r.place()
+			if c.Relocate != nil {
+				a := r.addr()
+				place = c.Relocate(&a)
 			}
+			addrs[i] = t.set(&charges[i], r.k0, r.k1, place, r.direction())
+		}
+		arena.Prefetch(&addrs[0], len(rows))
+		t.locate(charges[:len(rows)], addrs[:])
+		arena.Prefetch(&addrs[0], len(rows))
+		for i := range rows {
+			t.combineRow(src, from+i, &charges[i], c)
 		}
 	}
 }
 
-// combineRow adds a row whose counts are all in its words.
-func (t *Table) combineRow(src *Table, r *row, c *Combining) {
-	d := r.direction()
-	sum := &c.Sums[int(r.place())*2+int(d)]
-	before := t.count
-	i := t.slot(t.home(t.seed.Hash(r.k0, r.k1, d)), r.k0, r.k1, d, r.place())
-	if i < 0 {
-		full := &c.Full[int(r.place())*2+int(d)]
-		src.sumInto(full, r)
-		src.sumInto(sum, r)
+// combineRow adds row i of src to where charge says.
+func (t *Table) combineRow(src *Table, i int, charge *Charge, c *Combining) {
+	r := &src.rows[i]
+	sum := int(uint32(charge.control))*2 + int(charge.control>>placeBits)
+	dst := t.at(charge)
+	if c.Scale != 1 || dst == nil || r.epoch == src.epoch|spilled {
+		t.combineSlow(src, i, charge, c, sum)
 		return
 	}
-	dst := &t.rows[i]
-	if t.count != before { // a new row: copy
-		dst.first, dst.flows = r.first, r.flows
-		if r.tag2 == src.tag {
-			dst.second, dst.tag2 = r.second, t.tag
-		}
-	} else {
-		dst.flows += r.flows
-		for k, w := range r.first {
-			if w != 0 {
-				t.addWord(i, Class(k), w)
-			}
-		}
-		if r.tag2 == src.tag {
-			for k, w := range r.second {
-				if w != 0 {
-					t.addWord(i, Class(firstLine+k), w)
-				}
-			}
-		}
-	}
-	src.sumInto(sum, r)
-}
-
-// sumInto adds the words of one of t's rows to s.
-func (t *Table) sumInto(s *Sum, r *row) {
-	s.Flows += r.flows
+	into := &c.Sums[sum]
+	dst.flows += r.flows
+	into.Flows += r.flows
 	for k, w := range r.first {
 		if w != 0 {
-			s.Cells[k].Packets += w >> byteBits
-			s.Cells[k].Bytes += w & byteMask
+			t.addWord(charge.row, Class(k), w)
+			into.Cells[k].Add(unpack(w))
 		}
 	}
-	if r.tag2&^spilled == t.tag {
-		for k, w := range r.second {
-			s.Cells[firstLine+k].Packets += w >> byteBits
-			s.Cells[firstLine+k].Bytes += w & byteMask
+	if r.epoch != src.epoch {
+		return
+	}
+	for k, w := range r.second {
+		if w != 0 {
+			t.addWord(charge.row, Class(firstLine+k), w)
+			into.Cells[firstLine+k].Add(unpack(w))
 		}
 	}
 }
 
-// combineSlow adds a row that is scaled, has moved, or has spilled.
-func (t *Table) combineSlow(src *Table, i int, c *Combining) {
+// combineSlow adds a row that is scaled, has spilled, or has no room.
+func (t *Table) combineSlow(src *Table, i int, charge *Charge, c *Combining, sum int) {
 	var h Host
-	src.Read(uint32(i), &h)
-	if c.Relocate != nil {
-		h.Place = c.Relocate(&h.Addr)
-	}
+	src.Read(i, &h)
 	one := Sum{h.Cells, h.Flows}
 	if c.Scale != 1 {
 		one.Scale(c.Scale)
 	}
-	c.Sums[int(h.Place)*2+int(h.Direction)].Add(&one)
-	k0, k1 := words(&h.Addr)
-	at := t.slot(t.home(t.seed.Hash(k0, k1, h.Direction)), k0, k1, h.Direction, h.Place)
-	if at < 0 {
-		c.Full[int(h.Place)*2+int(h.Direction)].Add(&one)
+	c.Sums[sum].Add(&one)
+	if charge.row == noRow {
+		c.Full[sum].Add(&one)
 		return
 	}
-	t.rows[at].flows += one.Flows
+	t.rows[charge.row].flows += one.Flows
 	for k, n := range one.Cells {
 		if n != (Counter{}) {
-			t.addCounter(at, Class(k), n)
+			t.addCounter(charge.row, Class(k), n)
 		}
 	}
 }

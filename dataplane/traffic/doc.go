@@ -10,20 +10,27 @@
 // The counting methods never allocate, lock, log or read a clock. A full table counts into the overflow row of the
 // packet's network and says so. The package never does I/O and knows neither ports nor rules.
 //
+// A table is an index and rows. Rows are dense, in the order in which hosts were first seen: a new host costs a
+// sequential write, and merging walks memory forwards. The index is open-addressed by hash, one word an entry, and is
+// searched a burst at a time, so that neither it nor the row is waited for:
+//
+//	prepare (hash, prefetch the index line) -> locate (entry to row, prefetch the row) -> add
+//
 // A row is two cache lines. The first is all that ordinary packets touch:
 //
 //	 0               8               16              24
 //	+---------------+---------------+---------------+---------------+
-//	| address (16 bytes, v4-mapped) | tag|dir|place | tcp           |
+//	| address (16 bytes, v4-mapped) | dir | place   | tcp           |
 //	+---------------+---------------+---------------+---------------+
 //	| tcp_syn       | udp           | icmp          | flows         |
 //	+---------------+---------------+---------------+---------------+
-//	| tag of line 2 | other         | 5 fragment classes ...        |
+//	| epoch         | other         | 5 fragment classes ...        |
 //	+---------------+---------------+---------------+---------------+
 //	|                               | (spare)                       |
 //	+---------------+---------------+---------------+---------------+
 //
 // A class is one word: packets in the high 28 bits, bytes in the low 36, so a packet is one add. When either part
-// reaches half of its range the word is moved to the table's spill list, so nothing wraps. Both lines carry the tag
-// of the epoch they were written in; a line with another tag is empty, so a table is cleared by choosing the next tag.
+// reaches half of its range the word is moved to the table's spill list, so nothing wraps. The second line is valid
+// when it carries the table's epoch, so that a new row leaves it alone. An index entry carries a tag of the epoch and
+// is empty when that is old: a table is cleared by counting the epoch up.
 package traffic

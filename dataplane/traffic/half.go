@@ -73,56 +73,44 @@ func (h *Half) Overflow(place nets.ID, d Direction) *Sum {
 	return &h.overflow[int(place)*2+int(d&1)]
 }
 
-// Charge is one addition to one row, prepared by Prepare so that the row can be prefetched.
-type Charge struct {
-	k0, k1 uint64
-	home   uint64
-	// Word is OnePacket plus the packet's bytes.
-	Word  uint64
-	place nets.ID
-	dir   Direction
-	// Class is what the packet is.
-	Class Class
-}
-
-// Prepare fills c for a host at a place of this half's Nets and returns the address of its row for arena.Prefetch.
-// d is Incoming or Outgoing.
+// Prepare notes in c the host that is charged, at a place of this half's Nets; d is Incoming or Outgoing. It returns
+// an address for arena.Prefetch: Locate goes there. The caller sets c's exported fields.
 func (h *Half) Prepare(c *Charge, addr *[16]byte, place nets.ID, d Direction) uintptr {
 	k0, k1 := words(addr)
-	home := h.table.home(h.table.seed.Hash(k0, k1, d))
-	c.k0, c.k1, c.home, c.place, c.dir = k0, k1, home, place, d
-	return h.table.base + uintptr(home)*rowSize
+	return h.table.set(c, k0, k1, place, d)
 }
 
-const rowSize = 128
+// Locate finds or starts the rows of prepared charges and fills addrs, as many, for arena.Prefetch: Add goes there.
+func (h *Half) Locate(charges []Charge, addrs []uintptr) { h.table.locate(charges, addrs) }
 
-// Add makes the prepared addition; newFlows is 0 or 1.
-func (h *Half) Add(c *Charge, newFlows uint64) {
+// Add makes the additions of located charges.
+func (h *Half) Add(charges []Charge) {
 	t := &h.table
-	i := t.slot(c.home, c.k0, c.k1, c.dir, c.place)
-	if uint(i) >= uint(len(t.rows)) {
-		h.overflowed(c, newFlows)
-		return
-	}
-	r := &t.rows[i]
-	r.flows += newFlows
-	if int(c.Class) < firstLine {
-		w := r.first[c.Class] + c.Word
-		if w&drainMask == 0 {
-			r.first[c.Class] = w
-			return
+	for i := range charges {
+		c := &charges[i]
+		r := t.at(c)
+		if r == nil {
+			h.overflowed(c)
+			continue
 		}
+		r.flows += uint64(c.NewFlows)
+		if int(c.Class) < firstLine {
+			w := r.first[c.Class] + c.Word
+			if w&drainMask == 0 {
+				r.first[c.Class] = w
+				continue
+			}
+		}
+		t.addWord(c.row, c.Class, c.Word)
 	}
-	t.addWord(i, c.Class, c.Word)
 }
 
-func (h *Half) overflowed(c *Charge, newFlows uint64) {
+func (h *Half) overflowed(c *Charge) {
 	n := unpack(c.Word)
 	h.Overflowed.Add(n)
-	if s := h.Overflow(c.place, c.dir); c.Class < NumClasses {
-		s.Cells[c.Class].Add(n)
-		s.Flows += newFlows
-	}
+	s := h.Overflow(nets.ID(uint32(c.control)), Direction(c.control>>placeBits))
+	s.Cells[c.Class].Add(n)
+	s.Flows += uint64(c.NewFlows)
 }
 
 // Record is what a flow record, already multiplied by its sampling rate, adds in this epoch.
@@ -164,9 +152,11 @@ func (h *Half) AddRecord(policy InternalPolicy, r *Record) Direction {
 // addHost adds any amount to one row.
 func (h *Half) addHost(addr *[16]byte, place nets.ID, d Direction, class Class, n Counter, flows uint64) {
 	t := &h.table
+	var c Charge
 	k0, k1 := words(addr)
-	i := t.slot(t.home(t.seed.Hash(k0, k1, d)), k0, k1, d, place)
-	if i < 0 {
+	t.set(&c, k0, k1, place, d)
+	i := t.find(&c)
+	if i == noRow {
 		h.Overflowed.Add(n)
 		s := h.Overflow(place, d)
 		s.Cells[class].Add(n)

@@ -5,8 +5,8 @@ import (
 	"math/bits"
 )
 
-// Seed keys every hash of one process. All shards share it, so that they keep their rows in the same order and merging
-// walks memory forwards; it must be random, so that nobody outside can choose addresses that collide.
+// Seed keys every hash of one process. All shards share it. It must be random, so that nobody outside can choose
+// addresses that collide.
 type Seed [4]uint64
 
 // NewSeed takes its randomness from next.

@@ -23,15 +23,14 @@ const (
 // firstLine is how many classes, from ClassTCP on, have their word on the first line of a row.
 const firstLine = int(ClassOther)
 
-// control packs tag, direction and place: tag<<33 | direction<<32 | place.
-const (
-	placeBits = 32
-	tagShift  = placeBits + 1
-	maxTag    = 1<<31 - 1
-)
+// control is direction<<32 | place.
+const placeBits = 32
 
-// spilled is set in a row's second tag when the spill list holds some of its counts.
+// spilled is set in a row's epoch when the spill list holds some of its counts.
 const spilled = 1 << 63
+
+// rowSize is the size of a row; a test holds it.
+const rowSize = 128
 
 // row is the counters of one host in one direction; see the package comment for its layout.
 type row struct {
@@ -40,7 +39,7 @@ type row struct {
 	first   [firstLine]uint64
 	flows   uint64
 
-	tag2   uint64
+	epoch  uint64
 	second [int(NumClasses) - firstLine]uint64
 	_      [1]uint64
 }
@@ -68,5 +67,4 @@ func (r *row) addr() (a [16]byte) {
 }
 
 func (r *row) place() nets.ID       { return nets.ID(uint32(r.control)) }
-func (r *row) direction() Direction { return Direction(r.control >> placeBits & 1) }
-func (r *row) tag() uint64          { return r.control >> tagShift }
+func (r *row) direction() Direction { return Direction(r.control >> placeBits) }

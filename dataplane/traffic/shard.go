@@ -12,8 +12,8 @@ import (
 // Config sizes a shard.
 type Config struct {
 	// Hosts is how many rows one worker can hold in an epoch; a host has one row for each direction that it is seen in.
-	// Beyond it, packets are counted in the overflow row of their network. A row takes about 345 bytes in a worker
-	// and as much again where workers are merged; memory that is never used costs address space only.
+	// Beyond it, packets are counted in the overflow row of their network. A row takes 290 bytes in a worker
+	// and 145 where workers are merged; memory that is never used costs address space only.
 	Hosts int `json:"hosts"`
 	// Prefault takes all the memory at start instead of when it is first used.
 	Prefault bool `json:"prefault"`
@@ -32,8 +32,7 @@ func (c Config) Validate() error {
 
 // Size is the address space in bytes that a shard of this configuration reserves.
 func (c Config) Size() uint64 {
-	slots := uint64((c.Hosts*loadDen+loadNum-1)/loadNum + maxProbe)
-	return 2 * (slots*rowSize + (slots+63)/64*8)
+	return 2 * (uint64(c.Hosts)*rowSize + uint64(indexLines(c.Hosts)+maxLines)*64)
 }
 
 // Companion is memory that is retired and cleared together with a half: flow sets, packet heads. Its methods are
@@ -104,7 +103,7 @@ func (s *Shard) Attach(c Companion) { s.companions = append(s.companions, c) }
 func (s *Shard) Size() uint64 { return s.size }
 
 // Hosts is how many rows a half can hold.
-func (s *Shard) Hosts() int { return s.halves[0].table.limit }
+func (s *Shard) Hosts() int { return s.halves[0].table.Cap() }
 
 // Seed is what the shard's hashes are keyed with.
 func (s *Shard) Seed() *Seed { return &s.halves[0].table.seed }

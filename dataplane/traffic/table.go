@@ -9,28 +9,44 @@ import (
 )
 
 const (
-	// Rows fill at most 3 of 4 slots: at that load a hit looks at 2.5 rows and a miss at 8.5, next to each other.
-	loadNum, loadDen = 3, 4
-	// maxProbe ends a search. With a seeded hash at that load the longest run of 1 M rows is below 400.
-	maxProbe = 512
+	// Entries fill at most half of the index: 1% of them then lie behind the line where their search starts (at 3 of 4
+	// it is 6%, and each costs a wait for memory that nobody prefetched).
+	loadNum, loadDen = 1, 2
+	lanes            = 8 // entries in an index line
+	// maxLines ends a search. With a seeded hash at that load no run of 1 M rows is longer than 5 full lines.
+	maxLines = 64
 	// maxSpills bounds the spill list. A word needs 2^27 packets or 32 GiB within one epoch to get there.
 	maxSpills = 1024
 	// MinRows and MaxRows bound a table's capacity.
-	MinRows, MaxRows = 1, 1 << 28
+	MinRows, MaxRows = 1, 1 << rowBits
 )
 
-// Table is a fixed set of rows, open-addressed in place by (address, direction). The position of a row is the top of
-// its hash scaled to the table, so tables of any size with one seed hold their rows in the same order.
+// An index entry is tag<<48 | fingerprint<<28 | row.
+const (
+	rowBits  = 28
+	fpBits   = 20
+	tagShift = rowBits + fpBits
+	rowMask  = 1<<rowBits - 1
+	maxTag   = 1<<16 - 1
+)
+
+// noRow is what Locate notes when the table is full.
+const noRow = ^uint32(0)
+
+type indexLine [lanes]uint64
+
+// Table is a fixed set of rows, found by (address, direction).
 type Table struct {
 	rows  []row
-	slots uint64
-	tag   uint64 // of this epoch: 1..maxTag
+	index []indexLine
+	homes uint64
+	tag   uint64 // of the entries of this epoch, 1..maxTag
+	epoch uint64 // of the second lines of this epoch, from 1
 	count int
-	limit int
 	seed  Seed
-	base  uintptr
 
-	used   []uint64 // a bit per slot: walks rows in order and costs 1/1000 of the rows
+	rowsAt, indexAt uintptr // for prefetching only
+
 	spills []spill
 	lost   Counter // spilled counts that found the list full
 }
@@ -38,7 +54,7 @@ type Table struct {
 // spill is what one row's class word was drained of.
 type spill struct {
 	Counter
-	slot  uint32
+	row   uint32
 	class Class
 }
 
@@ -48,85 +64,155 @@ func NewTable(a *arena.Arena, seed Seed, limit int) (*Table, error) {
 	return t, t.init(a, seed, limit)
 }
 
+// indexLines is how many index lines limit rows have as home.
+func indexLines(limit int) int { return (limit*loadDen + loadNum*lanes - 1) / (loadNum * lanes) }
+
 func (t *Table) init(a *arena.Arena, seed Seed, limit int) error {
 	if limit < MinRows || limit > MaxRows {
 		return errors.New("traffic: hosts are outside 1..268435456")
 	}
-	slots := (limit*loadDen + loadNum - 1) / loadNum
+	homes := indexLines(limit)
 	var err error
-	// The tail takes the runs that begin at the last slots, so a search never wraps.
-	if t.rows, err = arena.Make[row](a, slots+maxProbe); err != nil {
+	if t.rows, err = arena.Make[row](a, limit); err != nil {
 		return err
 	}
-	if t.used, err = arena.Make[uint64](a, (slots+maxProbe+63)/64); err != nil {
+	// The tail takes the runs that begin at the last lines, so a search never wraps.
+	if t.index, err = arena.Make[indexLine](a, homes+maxLines); err != nil {
 		return err
 	}
-	t.slots, t.limit, t.seed, t.tag = uint64(slots), limit, seed, 1
-	t.base = arena.Address(t.rows)
+	t.homes, t.seed, t.tag, t.epoch = uint64(homes), seed, 1, 1
+	t.rowsAt, t.indexAt = arena.Address(t.rows), arena.Address(t.index)
 	t.spills = make([]spill, 0, maxSpills)
 	return nil
 }
 
-// home is the slot where the search for a hash starts.
-func (t *Table) home(hash uint64) uint64 {
-	hi, _ := bits.Mul64(hash, t.slots)
-	return hi
-}
-
-// Len is how many rows are in use.
+// Len is how many rows are in use: they are 0 to Len()-1.
 func (t *Table) Len() int { return t.count }
 
 // Cap is how many rows can be in use.
-func (t *Table) Cap() int { return t.limit }
+func (t *Table) Cap() int { return len(t.rows) }
 
 // Lost is what was spilled from rows while the spill list was full; it is in the totals, but in no row.
 func (t *Table) Lost() Counter { return t.lost }
 
-// slot finds the row of a key or takes a free one; -1 when the table is full.
-func (t *Table) slot(home, k0, k1 uint64, d Direction, place nets.ID) int {
-	want := t.tag<<1 | uint64(d)
-	if home >= uint64(len(t.rows)) {
-		return -1
-	}
-	run := t.rows[home:]
-	if len(run) > maxProbe {
-		run = run[:maxProbe]
-	}
-	for i := range run {
-		r := &run[i]
-		if r.control>>placeBits == want && r.k0 == k0 && r.k1 == k1 {
-			return int(home) + i
-		}
-		if r.control>>tagShift != t.tag {
-			return t.take(int(home)+i, k0, k1, d, place)
-		}
-	}
-	return -1
+// entry is the tag and the fingerprint that an entry of this hash has. The line is chosen by the top bits of the
+// hash, the lane by the lowest three, the fingerprint by those above.
+func (t *Table) entry(hash uint64) uint64 {
+	return t.tag<<tagShift | hash>>3&(1<<fpBits-1)<<rowBits
 }
 
-// take starts a row in a free slot.
-func (t *Table) take(i int, k0, k1 uint64, d Direction, place nets.ID) int {
-	if t.count >= t.limit {
-		return -1
+// Charge is one addition to one row on its way through Prepare, Locate and Add.
+type Charge struct {
+	k0, k1  uint64
+	hash    uint64
+	control uint64
+	// Word is OnePacket plus the packet's bytes.
+	Word uint64
+	row  uint32
+	// Class is what the packet is.
+	Class Class
+	// NewFlows is 1 when the packet starts a flow, else 0.
+	NewFlows uint8
+}
+
+// set fills in whose row it is and returns the address of the index line, for prefetching.
+func (t *Table) set(c *Charge, k0, k1 uint64, place nets.ID, d Direction) uintptr {
+	hash := t.seed.Hash(k0, k1, d)
+	c.k0, c.k1, c.hash, c.control = k0, k1, hash, uint64(d)<<placeBits|uint64(place)
+	home, _ := bits.Mul64(hash, t.homes)
+	return t.indexAt + uintptr(home)*64
+}
+
+// locate finds each charge's row by its fingerprint, or starts it, and writes the rows' addresses for prefetching.
+// A fingerprint can lie: add compares the key.
+func (t *Table) locate(charges []Charge, addrs []uintptr) {
+	addrs = addrs[:len(charges)]
+	for i := range charges {
+		c := &charges[i]
+		home, _ := bits.Mul64(c.hash, t.homes)
+		want := t.entry(c.hash)
+		line := &t.index[home]
+		lane := c.hash
+		c.row = noRow
+		for range lanes {
+			e := line[lane%lanes]
+			if (e^want)>>rowBits == 0 {
+				c.row = uint32(e & rowMask)
+				break
+			}
+			if (e^want)>>tagShift != 0 {
+				c.row = t.start(&line[lane%lanes], want, c)
+				break
+			}
+			lane++
+		}
+		if c.row == noRow { // the line is full, or the table is
+			c.row = t.find(c)
+		}
+		addrs[i] = t.rowsAt + uintptr(c.row)*rowSize
 	}
+}
+
+// start takes the next free row.
+func (t *Table) start(e *uint64, entry uint64, c *Charge) uint32 {
+	if t.count >= len(t.rows) {
+		return noRow
+	}
+	n := t.count
 	t.count++
-	t.used[i>>6] |= 1 << (i & 63)
-	r := &t.rows[i]
-	r.k0, r.k1 = k0, k1
-	r.control = t.tag<<tagShift | uint64(d)<<placeBits | uint64(place)
+	*e = entry | uint64(n)
+	r := &t.rows[n]
+	r.k0, r.k1, r.control = c.k0, c.k1, c.control
 	r.first = [firstLine]uint64{}
 	r.flows = 0
-	return i
+	return uint32(n)
+}
+
+// find is the whole search: it compares keys, and starts a row when there is none; noRow when the table is full.
+func (t *Table) find(c *Charge) uint32 {
+	home, _ := bits.Mul64(c.hash, t.homes)
+	want := t.entry(c.hash)
+	for l := range t.index[home : home+maxLines] {
+		line := &t.index[int(home)+l]
+		for k := range uint64(lanes) {
+			e := &line[(c.hash+k)%lanes]
+			if (*e^want)>>tagShift != 0 {
+				return t.start(e, want, c)
+			}
+			if (*e^want)>>rowBits == 0 && t.rows[*e&rowMask].is(c) {
+				return uint32(*e & rowMask)
+			}
+		}
+	}
+	return noRow
+}
+
+// is compares keys; places do not matter, an address has one.
+func (r *row) is(c *Charge) bool {
+	return r.k0 == c.k0 && r.k1 == c.k1 && (r.control^c.control)>>placeBits == 0
+}
+
+// at returns the row of a located charge, nil when the table is full.
+func (t *Table) at(c *Charge) *row {
+	if uint(c.row) < uint(len(t.rows)) {
+		if r := &t.rows[c.row]; r.is(c) {
+			return r
+		}
+		if c.row = t.find(c); c.row != noRow { // its fingerprint lied
+			return &t.rows[c.row]
+		}
+	}
+	return nil
 }
 
 // addWord adds a packed word to a row's class.
-func (t *Table) addWord(i int, c Class, word uint64) {
+func (t *Table) addWord(i uint32, c Class, word uint64) {
 	r := &t.rows[i]
 	var p *uint64
 	if int(c) < firstLine {
 		p = &r.first[c]
 	} else {
-		t.line2(r)
+		t.secondLine(r)
 		p = &r.second[int(c)-firstLine]
 	}
 	w := *p + word
@@ -137,16 +223,16 @@ func (t *Table) addWord(i int, c Class, word uint64) {
 	}
 }
 
-// line2 makes the second line valid.
-func (t *Table) line2(r *row) {
-	if r.tag2&^spilled != t.tag {
-		r.tag2 = t.tag
+// secondLine makes a row's second line valid.
+func (t *Table) secondLine(r *row) {
+	if r.epoch&^spilled != t.epoch {
+		r.epoch = t.epoch
 		r.second = [len(r.second)]uint64{}
 	}
 }
 
 // addCounter adds any number of packets and bytes to a row's class.
-func (t *Table) addCounter(i int, c Class, n Counter) {
+func (t *Table) addCounter(i uint32, c Class, n Counter) {
 	if n.Packets >= maxWordPackets || n.Bytes >= maxWordBytes {
 		t.spill(i, c, n)
 		return
@@ -155,9 +241,9 @@ func (t *Table) addCounter(i int, c Class, n Counter) {
 }
 
 // spill keeps counts that a word cannot hold. The list is short and rarely used, so it is searched from the front.
-func (t *Table) spill(i int, c Class, n Counter) {
+func (t *Table) spill(i uint32, c Class, n Counter) {
 	for k := range t.spills {
-		if s := &t.spills[k]; s.slot == uint32(i) && s.class == c {
+		if s := &t.spills[k]; s.row == i && s.class == c {
 			s.Add(n)
 			return
 		}
@@ -166,74 +252,61 @@ func (t *Table) spill(i int, c Class, n Counter) {
 		t.lost.Add(n)
 		return
 	}
-	t.line2(&t.rows[i])
-	t.rows[i].tag2 |= spilled
-	t.spills = append(t.spills, spill{Counter: n, slot: uint32(i), class: c})
+	t.secondLine(&t.rows[i])
+	t.rows[i].epoch |= spilled
+	t.spills = append(t.spills, spill{Counter: n, row: i, class: c})
 }
 
-// cells unpacks row i.
-func (t *Table) cells(i int, c *Cells) {
-	r := &t.rows[i]
-	*c = Cells{}
+// Read fills h from row i.
+func (t *Table) Read(i int, h *Host) {
+	r := &t.rows[:t.count][i]
+	h.Addr, h.Direction, h.Place, h.Flows = r.addr(), r.direction(), r.place(), r.flows
+	h.Cells = Cells{}
 	for k, w := range r.first {
-		c[k] = unpack(w)
+		h.Cells[k] = unpack(w)
 	}
-	if r.tag2&^spilled != t.tag {
+	if r.epoch&^spilled != t.epoch {
 		return
 	}
 	for k, w := range r.second {
-		c[firstLine+k] = unpack(w)
+		h.Cells[firstLine+k] = unpack(w)
 	}
-	if r.tag2&spilled != 0 {
+	if r.epoch&spilled != 0 {
 		for k := range t.spills {
-			if s := &t.spills[k]; s.slot == uint32(i) {
-				c[s.class].Add(s.Counter)
+			if s := &t.spills[k]; s.row == uint32(i) {
+				h.Cells[s.class].Add(s.Counter)
 			}
 		}
 	}
 }
 
-// Read fills h from the row in slot i, one of AppendUsed's.
-func (t *Table) Read(i uint32, h *Host) {
-	r := &t.rows[i]
-	h.Addr, h.Direction, h.Place, h.Flows = r.addr(), r.direction(), r.place(), r.flows
-	t.cells(int(i), &h.Cells)
-}
-
-// Find returns the slot of a host's row.
-func (t *Table) Find(addr *[16]byte, d Direction) (slot uint32, ok bool) {
+// Find returns the number of a host's row. It changes nothing and may be called by several readers at once.
+func (t *Table) Find(addr *[16]byte, d Direction) (i int, ok bool) {
+	var c Charge
 	k0, k1 := words(addr)
-	home := int(t.home(t.seed.Hash(k0, k1, d)))
-	want := t.tag<<1 | uint64(d)
-	for i := home; i < home+maxProbe && i < len(t.rows); i++ {
-		r := &t.rows[i]
-		if r.control>>placeBits == want && r.k0 == k0 && r.k1 == k1 {
-			return uint32(i), true
-		}
-		if r.tag() != t.tag {
-			break
+	t.set(&c, k0, k1, 0, d)
+	home, _ := bits.Mul64(c.hash, t.homes)
+	want := t.entry(c.hash)
+	for l := range t.index[home : home+maxLines] {
+		for k := range uint64(lanes) {
+			e := t.index[int(home)+l][(c.hash+k)%lanes]
+			if (e^want)>>tagShift != 0 {
+				return 0, false
+			}
+			if (e^want)>>rowBits == 0 && t.rows[e&rowMask].is(&c) {
+				return int(e & rowMask), true
+			}
 		}
 	}
 	return 0, false
 }
 
-// AppendUsed appends the slots in use, in order of their hash.
-func (t *Table) AppendUsed(slots []uint32) []uint32 {
-	for w, word := range t.used {
-		for ; word != 0; word &= word - 1 {
-			slots = append(slots, uint32(w<<6+bits.TrailingZeros64(word)))
-		}
-	}
-	return slots
-}
-
-// Clear empties the table. It costs a bit per slot, whatever the rows hold.
+// Clear empties the table, at no cost but for one time in 65,535.
 func (t *Table) Clear() {
-	clear(t.used)
 	t.spills, t.lost, t.count = t.spills[:0], Counter{}, 0
+	t.epoch++
 	if t.tag++; t.tag > maxTag {
-		// After 68 years of seconds, or 7 of 100 ms ticks, an old tag would come round again.
-		clear(t.rows)
+		clear(t.index) // an old tag would come round again
 		t.tag = 1
 	}
 }

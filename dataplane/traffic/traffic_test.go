@@ -69,7 +69,7 @@ func TestLayout(t *testing.T) {
 	if typ.Size() != rowSize {
 		t.Errorf("a row has %d bytes, want %d", typ.Size(), rowSize)
 	}
-	if f, _ := typ.FieldByName("tag2"); f.Offset != 64 {
+	if f, _ := typ.FieldByName("epoch"); f.Offset != 64 {
 		t.Errorf("the second line starts at %d", f.Offset)
 	}
 	if err := arena.PointerFree(typ); err != nil {
@@ -131,6 +131,23 @@ func TestDirectionAndFamily(t *testing.T) {
 	}
 }
 
+// rowOf is the row of a host, started if need be.
+func rowOf(t *Table, addr [16]byte, d Direction, place nets.ID) uint32 {
+	var c Charge
+	k0, k1 := words(&addr)
+	t.set(&c, k0, k1, place, d)
+	return t.find(&c)
+}
+
+// charge takes one charge through all steps.
+func charge(h *Half, c Charge, a [16]byte, place nets.ID, d Direction) {
+	charges := []Charge{c}
+	var addrs [1]uintptr
+	h.Prepare(&charges[0], &a, place, d)
+	h.Locate(charges, addrs[:])
+	h.Add(charges)
+}
+
 type hostKey struct {
 	addr [16]byte
 	dir  Direction
@@ -156,16 +173,15 @@ func TestTableAgainstMap(t *testing.T) {
 					want[k] = w
 				}
 				w.Cells[class].Add(n)
-				k0, k1 := words(&k.addr)
-				i := tab.slot(tab.home(tab.seed.Hash(k0, k1, k.dir)), k0, k1, k.dir, 3)
-				if i < 0 {
+				i := rowOf(tab, k.addr, k.dir, 3)
+				if i == noRow {
 					t.Fatalf("limit %d: full at %d", limit, tab.Len())
 				}
 				tab.addCounter(i, class, n)
 			}
 			compareRows(t, tab, want)
 			tab.Clear()
-			if tab.Len() != 0 || len(tab.AppendUsed(nil)) != 0 {
+			if tab.Len() != 0 {
 				t.Fatalf("limit %d epoch %d: rows left after Clear", limit, epoch)
 			}
 		}
@@ -174,11 +190,10 @@ func TestTableAgainstMap(t *testing.T) {
 
 func compareRows(t *testing.T, tab *Table, want map[hostKey]*Host) {
 	t.Helper()
-	slots := tab.AppendUsed(nil)
-	if len(slots) != len(want) || tab.Len() != len(want) {
-		t.Fatalf("%d slots, Len %d, want %d", len(slots), tab.Len(), len(want))
+	if tab.Len() != len(want) {
+		t.Fatalf("Len %d, want %d", tab.Len(), len(want))
 	}
-	for _, s := range slots {
+	for s := range tab.Len() {
 		var h Host
 		tab.Read(s, &h)
 		w := want[hostKey{h.Addr, h.Direction}]
@@ -199,11 +214,61 @@ func TestFullTableIsFullExactlyAtItsLimit(t *testing.T) {
 	t.Parallel()
 	tab := newTable(t, 50_000)
 	for i := range 60_000 {
+		at := rowOf(tab, host(i), Incoming, 1)
+		if (at != noRow) != (i < 50_000) {
+			t.Fatalf("host %d: row %d", i, at)
+		}
+	}
+}
+
+// TestLyingFingerprints gives every host the same hash: only comparing keys tells them apart.
+func TestLyingFingerprints(t *testing.T) {
+	t.Parallel()
+	s, _ := newShard(t, 1000)
+	h := s.Poll()
+	const hosts = 100
+	charges, addrs := make([]Charge, hosts), make([]uintptr, hosts)
+	for round := range 3 {
+		for i := range charges {
+			a := host(i)
+			charges[i].Word, charges[i].Class = OnePacket+uint64(i), Class(i%int(NumClasses))
+			h.Prepare(&charges[i], &a, 1, Incoming)
+			charges[i].hash = 42
+		}
+		h.Locate(charges, addrs)
+		h.Add(charges)
+		if h.Table().Len() != hosts {
+			t.Fatalf("round %d: %d rows, want %d", round, h.Table().Len(), hosts)
+		}
+	}
+	seen := map[[16]byte]bool{}
+	for i := range hosts {
+		var got Host
+		h.Table().Read(i, &got)
+		seen[got.Addr] = true
+		sum := got.Cells.Sum(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+		if sum.Packets != 3 || host(int(sum.Bytes/3)) != got.Addr {
+			t.Errorf("row %d: %+v for %v", i, sum, got.Addr)
+		}
+	}
+	if len(seen) != hosts {
+		t.Errorf("%d hosts, want %d", len(seen), hosts)
+	}
+}
+
+// TestEndlessRun: when a run of full lines is longer than a search may be, hosts overflow instead of being looked for
+// for ever.
+func TestEndlessRun(t *testing.T) {
+	t.Parallel()
+	tab := newTable(t, 10_000)
+	for i := range 2 * maxLines * lanes {
 		a := host(i)
+		var c Charge
 		k0, k1 := words(&a)
-		at := tab.slot(tab.home(tab.seed.Hash(k0, k1, Incoming)), k0, k1, Incoming, 1)
-		if (at >= 0) != (i < 50_000) {
-			t.Fatalf("host %d: slot %d", i, at)
+		tab.set(&c, k0, k1, 1, Incoming)
+		c.hash = ^uint64(0) // the last line
+		if got := tab.find(&c); (got == noRow) != (i >= maxLines*lanes) {
+			t.Fatalf("host %d: row %d", i, got)
 		}
 	}
 }
@@ -213,15 +278,14 @@ func TestTagWrap(t *testing.T) {
 	tab := newTable(t, 100)
 	tab.tag = maxTag - 2
 	a := addr("2001:db8::1")
-	k0, k1 := words(&a)
 	for range 6 {
 		if _, ok := tab.Find(&a, Incoming); ok {
 			t.Fatalf("tag %d: a row of an earlier epoch is alive", tab.tag)
 		}
-		i := tab.slot(tab.home(tab.seed.Hash(k0, k1, Incoming)), k0, k1, Incoming, 1)
+		i := rowOf(tab, a, Incoming, 1)
 		tab.addCounter(i, ClassOther, Counter{1, 100})
 		var h Host
-		tab.Read(uint32(i), &h)
+		tab.Read(int(i), &h)
 		if got := h.Cells[ClassOther]; got != (Counter{1, 100}) {
 			t.Fatalf("tag %d: %+v", tab.tag, got)
 		}
@@ -242,10 +306,9 @@ func TestSpill(t *testing.T) {
 	var want Counter
 	for _, class := range []Class{ClassUDP, ClassOtherFragment} {
 		c.Class = class
-		h.Prepare(&c, &dst, 1, Incoming)
+		c.Word = OnePacket + 1<<32 - 1 // the most that a frame can say
 		for range 100 {
-			c.Word = OnePacket + 1<<32 - 1 // the most that a frame can say
-			h.Add(&c, 0)
+			charge(h, c, dst, 1, Incoming)
 		}
 		want = Counter{100, 100 * (1<<32 - 1)}
 		r := Record{Src: src, Dst: dst, Class: class}
@@ -276,12 +339,10 @@ func TestSpillListIsBoundedAndHonest(t *testing.T) {
 	tab := newTable(t, 2*maxSpills)
 	big := Counter{1 << 40, 1 << 50}
 	for i := range 2 * maxSpills {
-		a := host(i)
-		k0, k1 := words(&a)
-		tab.addCounter(tab.slot(tab.home(tab.seed.Hash(k0, k1, Outgoing)), k0, k1, Outgoing, 1), ClassTCP, big)
+		tab.addCounter(rowOf(tab, host(i), Outgoing, 1), ClassTCP, big)
 	}
 	var sum Counter
-	for _, slot := range tab.AppendUsed(nil) {
+	for slot := range tab.Len() {
 		var h Host
 		tab.Read(slot, &h)
 		sum.Add(h.Cells[ClassTCP])
@@ -303,11 +364,11 @@ func TestOverflowIsHonest(t *testing.T) {
 		if place == nets.Outside {
 			t.Fatal("outside")
 		}
-		h.Prepare(&c, &a, place, Outgoing)
-		h.Add(&c, 1)
+		c.NewFlows = 1
+		charge(h, c, a, place, Outgoing)
 	}
 	var rows, over Sum
-	for _, slot := range h.Table().AppendUsed(nil) {
+	for slot := range h.Table().Len() {
 		var got Host
 		h.Table().Read(slot, &got)
 		rows.Add(&Sum{got.Cells, got.Flows})
@@ -440,8 +501,7 @@ func TestHotAllocs(t *testing.T) {
 		a, b := host(i%300), host(i%7)
 		var c Charge
 		c.Class, c.Word = Class(i%int(NumClasses)), OnePacket+1<<31
-		h.Prepare(&c, &a, h.Nets().Lookup(&a), Direction(i&1))
-		h.Add(&c, 1)
+		charge(h, c, a, h.Nets().Lookup(&a), Direction(i&1))
 		h.AddRecord(InternalBoth, &Record{Src: a, Dst: b, Counter: Counter{1 << 30, 1 << 40}})
 		if i%10 == 0 {
 			*now++
@@ -503,7 +563,7 @@ func FuzzAddRecord(f *testing.F) {
 			t.Fatalf("total %+v, want %+v", got, want)
 		}
 		for _, side := range []Direction{Incoming, Outgoing} {
-			for _, slot := range h.Table().AppendUsed(nil) {
+			for slot := range h.Table().Len() {
 				var got Host
 				h.Table().Read(slot, &got)
 				if got.Direction == side && got.Cells[class] != (Counter{2 * r.Packets, 2 * r.Bytes}) {
@@ -519,14 +579,20 @@ func BenchmarkAdd(b *testing.B) {
 		b.Run(map[int]string{1: "1", 1 << 16: "65k", 1 << 20: "1M"}[hosts], func(b *testing.B) {
 			s, _ := newShard(b, hosts)
 			h := s.Poll()
-			var c Charge
+			var charges [64]Charge
+			var addrs [64]uintptr
 			i := 0
 			for b.Loop() {
-				i++
-				a := addr4(uint32(i)*2654435761%uint32(hosts))
-				c.Word = OnePacket + 60
-				h.Prepare(&c, &a, 1, Incoming)
-				h.Add(&c, 0)
+				k := i % 64
+				a := addr4(uint32(i) * 2654435761 % uint32(hosts))
+				charges[k].Word = OnePacket + 60
+				addrs[k] = h.Prepare(&charges[k], &a, 1, Incoming)
+				if i++; k == 63 {
+					arena.Prefetch(&addrs[0], 64)
+					h.Locate(charges[:], addrs[:])
+					arena.Prefetch(&addrs[0], 64)
+					h.Add(charges[:])
+				}
 			}
 		})
 	}

@@ -45,10 +45,17 @@ func (w *Worker) count(h *traffic.Half, b *port.Burst, lt wire.LinkType) {
 		flows = w.tracker.Set(h.Index())
 	}
 	w.decode(h, b, lt, flows)
-	if s.naddrs > 0 {
-		arena.Prefetch(&s.addrs[0], s.naddrs)
+	if s.npackets == 0 {
+		return
 	}
-	w.add(h, flows)
+	arena.Prefetch(&s.addrs[0], s.naddrs)
+	charges := s.charges[:s.ncharges]
+	h.Locate(charges, s.addrs[:])
+	arena.Prefetch(&s.addrs[0], s.ncharges)
+	if flows != nil {
+		w.flows(h, flows)
+	}
+	h.Add(charges)
 }
 
 // decode is the first pass: from frames to what they add, without touching a row.
@@ -123,32 +130,32 @@ func (w *Worker) charge(h *traffic.Half, p *packet, addr *[16]byte, place nets.I
 	c := &s.charges[s.ncharges%maxCharges]
 	s.ncharges++
 	p.charges++
-	c.Word, c.Class = traffic.OnePacket+bytes, class
+	c.Word, c.Class, c.NewFlows = traffic.OnePacket+bytes, class, 0
 	s.addrs[s.naddrs] = h.Prepare(c, addr, place, d)
 	s.naddrs++
 }
 
-// add is the second pass.
-func (w *Worker) add(h *traffic.Half, flows *flowtrack.Set) {
+// flows looks the flows up, between the prefetch of the rows and their use.
+func (w *Worker) flows(h *traffic.Half, set *flowtrack.Set) {
 	s := &w.scratch
 	next := 0
 	for i := range s.packets[:s.npackets] {
 		p := &s.packets[i]
-		var fresh uint64
-		if p.hasFlow {
-			switch flows.Insert(p.flow) {
-			case flowtrack.Added:
-				fresh = 1
-				if p.inTotal {
-					h.Totals[p.family][p.dir].Flows++
-				}
-			case flowtrack.Full:
-				h.Saturated++
-			}
+		first := next
+		next += int(p.charges)
+		if !p.hasFlow {
+			continue
 		}
-		for range p.charges {
-			h.Add(&s.charges[next%maxCharges], fresh)
-			next++
+		switch set.Insert(p.flow) {
+		case flowtrack.Added:
+			if p.inTotal {
+				h.Totals[p.family][p.dir].Flows++
+			}
+			for k := range s.charges[first:next] {
+				s.charges[first+k].NewFlows = 1
+			}
+		case flowtrack.Full:
+			h.Saturated++
 		}
 	}
 }

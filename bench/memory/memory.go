@@ -1,0 +1,300 @@
+package memory
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-ddos/weir/controlplane/merge"
+	"github.com/weir-ddos/weir/dataplane/arena"
+	"github.com/weir-ddos/weir/dataplane/flowtrack"
+	"github.com/weir-ddos/weir/dataplane/nets"
+	"github.com/weir-ddos/weir/dataplane/port"
+	"github.com/weir-ddos/weir/dataplane/traffic"
+	"github.com/weir-ddos/weir/dataplane/wire"
+	"github.com/weir-ddos/weir/dataplane/worker"
+)
+
+// LineRate is 10GbE at 64-byte frames, packets per second.
+const LineRate = 14_880_000
+
+// Case is one measurement.
+type Case struct {
+	// Hosts is how many destinations are hit, in random order.
+	Hosts int
+	// IPv6 chooses the frames' address family.
+	IPv6 bool
+	// Flows counts flows too; each host then has FlowsPerHost of them (and at least 65,536 in all).
+	Flows bool
+	// Packets is the length of an epoch.
+	Packets int
+	// Epochs is how many are run.
+	Epochs int
+}
+
+// FlowsPerHost is the number of distinct 5-tuples per host and epoch.
+const FlowsPerHost = 1
+
+// Result is what a Case gave.
+type Result struct {
+	Case
+	// Best and Median are nanoseconds of CPU per packet, over the epochs.
+	Best, Median float64
+	// Plain is the best of the loop that only touches the same memory.
+	Plain float64
+	// Tick is the best time of a tick (rotate, merge, clear) with these hosts active, and TickRows its rows.
+	Tick     time.Duration
+	TickRows int
+	// BytesPerHost is what a worker reserves, divided by the hosts.
+	BytesPerHost float64
+}
+
+// Mpps is the best rate of one core.
+func (r Result) Mpps() float64 { return 1000 / r.Best }
+
+// ring is how many frame buffers there are: as a driver's ring, small enough to stay in a cache.
+const ring = 4096
+
+// source makes bursts of frames to random hosts.
+type source struct {
+	hosts  uint64
+	flows  uint64
+	v6     bool
+	state  uint64
+	next   int
+	frames [ring][]byte
+}
+
+func newSource(c Case) *source {
+	s := &source{hosts: uint64(c.Hosts), v6: c.IPv6, state: 1}
+	s.flows = max(s.hosts*FlowsPerHost, 1<<16) / s.hosts
+	for i := range s.frames {
+		s.frames[i] = frame(c.IPv6)
+	}
+	return s
+}
+
+// frame is a minimal UDP packet from outside.
+func frame(v6 bool) []byte {
+	b := make([]byte, 64)
+	copy(b, []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2})
+	if v6 {
+		b = append(b, 0, 0) // Ethernet + IPv6 + UDP + 4
+		copy(b[12:], []byte{0x86, 0xdd, 0x60, 0, 0, 0, 0, 12, 17, 64, 0x20, 1, 0x0d, 0xb9})
+		copy(b[38:], []byte{0x20, 1, 0x0d, 0xb8})
+		copy(b[54:], []byte{0x30, 0x39, 0, 53, 0, 12, 0, 0})
+		return b
+	}
+	copy(b[12:], []byte{8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 198, 18, 0, 1, 10, 0, 0, 0})
+	copy(b[34:], []byte{0x30, 0x39, 0, 53, 0, 26, 0, 0})
+	return b[:60]
+}
+
+// fill writes the next burst: what differs between packets is the destination and the source port.
+func (s *source) fill(b *port.Burst) {
+	for i := range b.Frames {
+		s.state = s.state*6364136223846793005 + 1442695040888963407
+		host, _ := bits.Mul64(s.state, s.hosts)
+		sport := uint16(s.state>>20) % uint16(min(s.flows, 60000))
+		f := s.frames[s.next]
+		s.next = (s.next + 1) % ring
+		if s.v6 {
+			binary.BigEndian.PutUint32(f[50:], uint32(host))
+			binary.BigEndian.PutUint16(f[54:], sport)
+		} else {
+			binary.BigEndian.PutUint32(f[30:], 10<<24|uint32(host))
+			binary.BigEndian.PutUint16(f[34:], sport)
+		}
+		b.Frames[i] = port.Frame{Data: f, WireLen: uint32(len(f))}
+	}
+	b.N = len(b.Frames)
+}
+
+// Networks are what the benchmark's worker protects.
+func Networks() (*nets.Table, error) {
+	return nets.New(nets.Spec{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}})
+}
+
+// Run measures one case on a locked thread.
+func Run(c Case) (Result, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	r := Result{Case: c}
+	table, err := Networks()
+	if err != nil {
+		return r, err
+	}
+	cfg := worker.DefaultConfig()
+	cfg.Traffic.Hosts = c.Hosts
+	cfg.Flows.Flows = 0
+	if c.Flows {
+		cfg.Flows.Flows = max(c.Hosts*FlowsPerHost, 1<<16) + 1<<10
+	}
+	seed := traffic.NewSeed(rand.New(rand.NewPCG(7, 7)).Uint64)
+	start := time.Now()
+	clock := func() int64 { return int64(time.Since(start)) }
+	w, err := worker.New(cfg, worker.Deps{Decoder: new(wire.Decoder), Nets: table, Seed: seed, Clock: clock})
+	if err != nil {
+		return r, err
+	}
+	m, err := merge.New(merge.DefaultConfig(), seed, table, clock)
+	if err != nil {
+		return r, errors.Join(err, w.Free())
+	}
+	if err := m.Add(w.Shard()); err != nil {
+		return r, err
+	}
+	err = r.epochs(w, m)
+	r.BytesPerHost = float64(w.Stats().Memory) / float64(c.Hosts)
+	err = errors.Join(err, m.Free(), w.Free())
+	if err == nil {
+		r.Plain, err = plain(c)
+	}
+	return r, err
+}
+
+func (r *Result) epochs(w *worker.Worker, m *merge.Merger) error {
+	src := newSource(r.Case)
+	var burst port.Burst
+	var times []float64
+	for e := range r.Epochs + 1 {
+		begin := cpu()
+		for range r.Packets / port.MaxBurst {
+			src.fill(&burst)
+			w.Process(&burst, wire.LinkEthernet)
+		}
+		ns := float64(cpu()-begin) / float64(r.Packets/port.MaxBurst*port.MaxBurst)
+		begin = cpu()
+		s, err := m.Tick(time.Now())
+		if err != nil {
+			return err
+		}
+		if tick := cpu() - begin; e > 0 && (r.Tick == 0 || tick < r.Tick) {
+			r.Tick = tick
+		}
+		r.TickRows = s.Len()
+		bad := s.Conservation
+		if s.Overflowed.Packets > 0 || s.Saturated > 0 {
+			bad = fmt.Errorf("%d packets overflowed, %d flows saturated", s.Overflowed.Packets, s.Saturated)
+		}
+		s.Release()
+		if bad != nil {
+			return bad
+		}
+		if e > 0 { // the first one touches all pages
+			times = append(times, ns)
+		}
+	}
+	slices.Sort(times)
+	r.Best, r.Median = times[0], times[len(times)/2]
+	return nil
+}
+
+type line struct{ words [8]uint64 }
+
+// plain makes the same frames and adds one to the same number of lines in the same two passes, and does nothing else.
+func plain(c Case) (float64, error) {
+	var a arena.Arena
+	rows, err := arena.Make[[2]line](&a, c.Hosts*4/3+1)
+	if err != nil {
+		return 0, err
+	}
+	flows, err := arena.Make[line](&a, int(flowtrack.Config{Flows: max(c.Hosts*FlowsPerHost, 1<<16)}.Size()/128))
+	if err != nil {
+		return 0, err
+	}
+	if !c.Flows {
+		flows = flows[:1]
+	}
+	src := newSource(c)
+	var burst port.Burst
+	var addrs [2 * port.MaxBurst]uintptr
+	var at [2 * port.MaxBurst]uint32
+	best := 0.0
+	for e := range c.Epochs + 1 {
+		begin := cpu()
+		for range c.Packets / port.MaxBurst {
+			src.fill(&burst)
+			n := 0
+			for i := range burst.Frames {
+				f := burst.Frames[i].Data
+				h := binary.LittleEndian.Uint64(f[len(f)-32:]) * 0x9e3779b97f4a7c15
+				if c.IPv6 {
+					h = binary.LittleEndian.Uint64(f[50:]) * 0x9e3779b97f4a7c15
+				}
+				x, _ := bits.Mul64(h, uint64(len(rows)))
+				at[n], addrs[n] = uint32(x), arena.Address(rows)+uintptr(x)*128
+				n++
+				if c.Flows {
+					x, _ = bits.Mul64(h*0xff51afd7ed558ccd, uint64(len(flows)))
+					at[n], addrs[n] = uint32(x), arena.Address(flows)+uintptr(x)*64
+					n++
+				}
+			}
+			arena.Prefetch(&addrs[0], n)
+			for i := 0; i < n; i++ {
+				rows[at[i]][0].words[3]++
+				if c.Flows {
+					i++
+					flows[at[i]].words[0]++
+				}
+			}
+		}
+		if ns := float64(cpu()-begin) / float64(c.Packets); e > 0 && (best == 0 || ns < best) {
+			best = ns
+		}
+	}
+	return best, a.Free()
+}
+
+// cpu is the CPU time of this thread.
+func cpu() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		panic(err)
+	}
+	return time.Duration(t.Nano())
+}
+
+// Cases is the table of DESIGN.md 8: with flows and without, both families, 1 to 4 M hosts.
+func Cases(epochs int) (list []Case) {
+	for _, flows := range []bool{true, false} {
+		for _, v6 := range []bool{false, true} {
+			for _, hosts := range []int{1, 1 << 16, 1 << 20, 1 << 22} {
+				list = append(list, Case{Hosts: hosts, IPv6: v6, Flows: flows, Packets: LineRate, Epochs: epochs})
+			}
+		}
+	}
+	return list
+}
+
+// Table runs all cases and prints one row each.
+func Table(w io.Writer, cases []Case) error {
+	fmt.Fprintf(w, "%-6s %-5s %9s %9s %10s %8s %10s %10s %9s\n", "family", "flows", "hosts", "ns/packet", "median", "Mpps", "plain loop", "tick", "B/host")
+	for _, c := range cases {
+		r, err := Run(c)
+		if err != nil {
+			return fmt.Errorf("memory: %d hosts: %w", c.Hosts, err)
+		}
+		family := "IPv4"
+		if c.IPv6 {
+			family = "IPv6"
+		}
+		bytes := "-"
+		if c.Hosts > 1<<16 {
+			bytes = fmt.Sprintf("%.0f", r.BytesPerHost)
+		}
+		fmt.Fprintf(w, "%-6s %-5v %9d %9.1f %10.1f %8.1f %10.1f %10s %9s\n", family, c.Flows, c.Hosts, r.Best, r.Median, r.Mpps(),
+			r.Plain, r.Tick.Round(time.Microsecond*10), bytes)
+	}
+	return nil
+}

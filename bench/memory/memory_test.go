@@ -1,0 +1,44 @@
+package memory
+
+import (
+	"os"
+	"testing"
+)
+
+// TestCases runs every case briefly: the measurement itself must not rot.
+func TestCases(t *testing.T) {
+	for _, c := range Cases(1) {
+		if c.Hosts > 1<<16 {
+			continue
+		}
+		c.Packets = 1 << 17
+		r, err := Run(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Best <= 0 || r.Median < r.Best || r.Plain <= 0 || r.Tick <= 0 || r.TickRows == 0 || r.TickRows > c.Hosts {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// BenchmarkTable prints the whole table once: go test -bench Table -benchtime 1x ./bench/memory
+func BenchmarkTable(b *testing.B) {
+	for b.Loop() {
+		if err := Table(os.Stdout, Cases(5)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkQuick measures the target case of DESIGN.md 8 alone.
+func BenchmarkQuick(b *testing.B) {
+	for b.Loop() {
+		for _, c := range []Case{{Hosts: 1, Flows: false}, {Hosts: 1, Flows: true}, {Hosts: 1 << 20, Flows: false}, {Hosts: 1 << 20, Flows: true}} {
+			c.Packets, c.Epochs = LineRate, 2
+			if err := Table(os.Stdout, []Case{c}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
