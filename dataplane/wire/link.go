@@ -325,7 +325,7 @@ func (w *walker) mplsPayload() (step, Code) {
 		}
 		return stepIPv6, OK
 	case 0:
-		if ether && !(len(w.b) >= 4 && likelyEthernet(w.b[4:])) {
+		if ether {
 			return stepEthernet, OK
 		}
 		return w.skip(LayerPWControl, 4, stepEthernet)
@@ -374,9 +374,15 @@ func likelyIPv4(b []byte) bool {
 	return sum&0xffff+sum>>16 == 0xffff
 }
 
-// likelyIPv6 says that b starts with an IPv6 header whose length fits.
+// likelyIPv6 says that b starts with an IPv6 header whose length is b's but for an FCS. In an Ethernet frame only a header with next to
+// no payload is short enough to be padded.
 func likelyIPv6(b []byte) bool {
-	return len(b) >= 40 && b[0]>>4 == 6 && int(be.Uint16(b[4:]))+40 <= len(b)
+	if len(b) < 40 || b[0]>>4 != 6 {
+		return false
+	}
+	payload := int(be.Uint16(b[4:6]))
+	rest := len(b) - 40 - payload
+	return rest >= 0 && rest <= 4 || payload <= 1
 }
 
 // pppoe reads a PPPoE session header (RFC 2516 section 4).
