@@ -98,7 +98,7 @@ func TestBadCommandLines(t *testing.T) {
 		{`unexpected argument "now"`, []string{"--kind", "syn", "now"}},
 		{"not defined", []string{"--sped", "3"}},
 		{`"weir-none"`, []string{"--device", "weir-none", "--kind", "syn", "--target", "10.0.0.1"}},
-		{"no such file or directory", []string{"--out", filepath.Join(out, "y"), "--kind", "syn", "--target", "10.0.0.1"}},
+		{"not a directory", []string{"--out", filepath.Join(out, "y"), "--kind", "syn", "--target", "10.0.0.1"}},
 	} {
 		if code, _, errs := exec(c.args...); code != 1 || !strings.Contains(errs, c.want) {
 			t.Errorf("%v: code %d, %q, want %q", c.args, code, errs, c.want)
