@@ -213,6 +213,7 @@ bgp:
 		"- hostgroups.global.threshold_pps: 20000\n+ hostgroups.global.threshold_pps: 30000",
 		"+ hostgroups.global.threshold_udp_pps: 5", "+ hostgroups.web.networks: 198.51.100.0/25",
 		"- networks: 192.0.2.0/24\n+ networks: 198.51.100.0/24", "- bgp.asn: 0\n+ bgp.asn: 64500",
+		"+ bgp.peers[r1].address: 192.0.2.1", "+ bgp.peers[r1].password: (hidden)",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("diff lacks %q:\n%s", want, out)

@@ -80,23 +80,53 @@ func flattenNode(n *yaml.Node, path string, out map[string]flat) {
 			flattenNode(n.Content[i+1], strict.Join(path, n.Content[i].Value), out)
 		}
 	case yaml.SequenceNode:
-		f := flat{list: true}
-		for _, e := range n.Content {
-			f.values = append(f.values, Inline(e))
-		}
-		out[path] = f
+		flattenList(n, path, out)
 	default:
 		out[path] = flat{values: []string{n.Value}}
 	}
 }
 
-// Inline writes a value on one line: a plain value as it is, a map as {a: 1, b: 2}, a list as [a, b].
+// flattenList compares objects of a list by their name, as path[name].key, so that order is no change; values by themselves.
+func flattenList(n *yaml.Node, path string, out map[string]flat) {
+	f := flat{list: true}
+	for i, e := range n.Content {
+		if e.Kind != yaml.MappingNode {
+			f.values = append(f.values, Inline(e))
+			continue
+		}
+		at := fmt.Sprintf("%s[%s]", path, objectName(e, i))
+		if _, dup := out[at]; dup {
+			at = strict.Index(path, i)
+		}
+		out[at] = flat{values: []string{"present"}}
+		flattenNode(e, at, out)
+	}
+	if len(f.values) > 0 || len(n.Content) == 0 {
+		out[path] = f
+	}
+}
+
+// objectName is what an object of a list is called: its name or its device, else its place.
+func objectName(n *yaml.Node, i int) string {
+	for k := 0; k+1 < len(n.Content); k += 2 {
+		if key := n.Content[k].Value; (key == "name" || key == "device") && n.Content[k+1].Value != "" {
+			return n.Content[k+1].Value
+		}
+	}
+	return fmt.Sprint(i)
+}
+
+// Inline writes a value on one line: a plain value as it is, a map as {a: 1, b: 2}, a list as [a, b]. Secrets are hidden.
 func Inline(n *yaml.Node) string {
 	var parts []string
 	switch n.Kind {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			parts = append(parts, n.Content[i].Value+": "+Inline(n.Content[i+1]))
+			value := Inline(n.Content[i+1])
+			if Secret(n.Content[i].Value) {
+				value = "(hidden)"
+			}
+			parts = append(parts, n.Content[i].Value+": "+value)
 		}
 		return "{" + strings.Join(parts, ", ") + "}"
 	case yaml.SequenceNode:
