@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/osrg/gobgp/v4/api"
@@ -45,14 +46,16 @@ type session struct {
 	cancel context.CancelFunc
 	peered bool
 
+	established atomic.Bool // onPeer writes, the log tap reads
+
 	mu sync.Mutex // guards what follows
 	// peer changes only in what does not need a new session.
 	peer       Peer
 	state      gobgp.FSMState
 	since      time.Time // of state
-	started    time.Time
 	negotiated []gobgp.Family
-	lastErr    string
+	lastErr    string // of the last loss, or of the first attempts
+	dialErr    string // of the last attempt to connect
 	flaps      uint64
 	stopping   bool
 	// routes are what is in the server's table, by route.key.
@@ -76,13 +79,11 @@ func newSession(cfg Config, peer Peer, log *slog.Logger, now func() time.Time, k
 	cfg.Peers = nil
 	s := &session{
 		cfg: cfg, peer: peer, log: log.With("peer", peer.Name), now: now, kick: kick,
-		state: gobgp.BGP_FSM_IDLE, since: now(), started: now(),
+		state: gobgp.BGP_FSM_IDLE, since: now(),
 		routes: map[string]*held{}, refused: map[string]string{}, breaker: breaker{},
 	}
-	level := new(slog.LevelVar)
-	level.Set(slog.LevelWarn)
-	quiet := slog.New(&minLevel{s.log.Handler(), slog.LevelWarn})
-	s.srv = server.NewBgpServer(server.LoggerOption(quiet, level))
+	listener := &tap{Handler: s.log.Handler(), established: &s.established, notify: s.onNotification, dialed: s.onDialError}
+	s.srv = server.NewBgpServer(server.LoggerOption(slog.New(listener), new(slog.LevelVar)))
 	go s.srv.Serve()
 	if err := s.start(); err != nil {
 		s.stop(false)
@@ -350,7 +351,12 @@ func (s *session) onPeer(ev *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
 		s.lastErr = st.DisconnectMessage
 	}
 	rejected := 0
+	s.established.Store(st.SessionState == gobgp.BGP_FSM_ESTABLISHED)
 	if up {
+		s.dialErr = ""
+		if s.flaps == 0 {
+			s.lastErr = "" // the first attempts did not matter
+		}
 		s.negotiated = negotiated(st.RemoteCap, s.peer.Families)
 	}
 	if down {
@@ -370,6 +376,21 @@ func (s *session) onPeer(ev *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
 	if rejected > 0 {
 		s.kick()
 	}
+}
+
+// onNotification and onDialError are called by whatever goroutine of GoBGP's logs.
+func (s *session) onNotification(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopping {
+		s.lastErr = text
+	}
+}
+
+func (s *session) onDialError(reason string) {
+	s.mu.Lock()
+	s.dialErr = reason
+	s.mu.Unlock()
 }
 
 // isFault tells a reason worth showing from the state machine's ordinary steps: GoBGP gives each step a reason.
@@ -480,8 +501,8 @@ func (s *session) view() view {
 		},
 		refused: maps.Clone(s.refused),
 	}
-	if s.peered && s.lastErr == "" && s.flaps == 0 && s.state <= gobgp.BGP_FSM_ACTIVE && now.Sub(s.started) > noAnswer {
-		v.peer.LastError = s.noConnection()
+	if s.state != gobgp.BGP_FSM_ESTABLISHED && s.peered {
+		v.peer.LastError = s.trouble(now)
 	}
 	for _, h := range s.routes {
 		v.held = append(append(v.held, h.id), h.also...)
@@ -496,13 +517,25 @@ func (s *session) view() view {
 	return v
 }
 
-func (s *session) noConnection() string {
-	text := "the router has not connected"
-	if !s.peer.Passive {
-		text = fmt.Sprintf("no TCP connection to %s", netip.AddrPortFrom(s.peer.Address, s.peer.Port))
+// trouble says why the session is not up: how it ended, and what became of the attempts since.
+func (s *session) trouble(now time.Time) string {
+	text := s.lastErr
+	add := func(more string) {
+		if text != "" {
+			text += "; "
+		}
+		text += more
 	}
-	if s.peer.Password != "" {
-		text += "; another password on the router looks like this too"
+	switch silent := now.Sub(s.since) > noAnswer && s.state <= gobgp.BGP_FSM_ACTIVE; {
+	case s.dialErr != "":
+		add(s.dialErr)
+	case silent && s.lastErr == "" && s.peer.Passive:
+		add("the router has not connected")
+	case silent && s.lastErr == "":
+		add("no TCP connection to " + netip.AddrPortFrom(s.peer.Address, s.peer.Port).String())
+	}
+	if s.peer.Password != "" && text != "" && s.lastErr == "" {
+		text += " (another password on the router looks like this too)"
 	}
 	return text
 }
@@ -510,21 +543,4 @@ func (s *session) noConnection() string {
 // stateName is the FSM state in mitigate.PeerStatus's words.
 func stateName(st gobgp.FSMState) string {
 	return strings.ToLower(strings.TrimPrefix(st.String(), "BGP_FSM_"))
-}
-
-// minLevel drops records below a level: GoBGP logs each step of the state machine.
-type minLevel struct {
-	slog.Handler
-	level slog.Level
-}
-
-func (h *minLevel) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= h.level && h.Handler.Enabled(ctx, l)
-}
-
-func (h *minLevel) WithAttrs(a []slog.Attr) slog.Handler {
-	return &minLevel{h.Handler.WithAttrs(a), h.level}
-}
-func (h *minLevel) WithGroup(n string) slog.Handler {
-	return &minLevel{h.Handler.WithGroup(n), h.level}
 }
