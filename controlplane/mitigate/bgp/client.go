@@ -46,7 +46,7 @@ var (
 // Timings of the supervisor.
 const (
 	statusEvery = time.Second
-	callTimeout = 30 * time.Second
+	patience    = 30 * time.Second      // for an answer
 	firstPause  = 50 * time.Millisecond // before the speaker is started again; doubles
 	maxPause    = 10 * time.Second
 	stableAfter = 30 * time.Second // a speaker that lived this long is started again without a pause
@@ -55,7 +55,8 @@ const (
 
 // Client is the appliance's half: it keeps a speaker running and fed. It implements mitigate.Mitigator.
 type Client struct {
-	opt Options
+	opt      Options
+	patience time.Duration
 
 	cancel context.CancelFunc
 	gone   chan struct{} // closed when the supervisor has ended
@@ -100,7 +101,7 @@ func New(opt Options) (*Client, error) {
 		opt.Command = []string{self, "speaker"}
 	}
 	opt.Log = opt.Log.With("part", "bgp")
-	return &Client{opt: opt, cfg: cfg, gone: make(chan struct{}), ready: make(chan struct{})}, nil
+	return &Client{opt: opt, patience: patience, cfg: cfg, gone: make(chan struct{}), ready: make(chan struct{})}, nil
 }
 
 // Start adopts the speaker that serves the socket, or starts one, and goes on to supervise it. It returns when one is
@@ -226,32 +227,50 @@ func (c *Client) Restarts() uint64 {
 // its orphan timeout; without, every route is withdrawn and the speaker ends. Idempotent.
 func (c *Client) Stop(keep bool) error {
 	c.mu.Lock()
-	if c.stopping {
-		c.mu.Unlock()
-		<-c.gone
-		return nil
-	}
+	again := c.stopping
 	c.stopping = true
-	l, ch := c.link, c.child
 	c.mu.Unlock()
-	var err error
-	if !keep && l != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
-		_, err = l.call(ctx, &request{Op: opShutdown})
-		cancel()
-		if err != nil && ch != nil {
-			ch.kill() // without a goodbye the routers' own timers withdraw
-		}
-	}
 	if c.cancel != nil {
 		c.cancel()
 		<-c.gone
 	}
-	if !keep && ch != nil && !ch.wait(startWait) {
-		ch.kill()
-		err = errors.Join(err, errors.New("the BGP speaker did not end and was killed"))
+	if keep || again || c.cancel == nil || errors.Is(c.lastErr(), ErrSuperseded) {
+		return nil
 	}
-	return err
+	return c.shutdown()
+}
+
+// shutdown has the speaker, whoever started it, withdraw everything and end. The supervisor has ended.
+func (c *Client) shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.patience)
+	defer cancel()
+	l, err := c.take(ctx)
+	if err != nil {
+		if ch := c.child; ch != nil && !ch.ended() {
+			ch.kill() // without a goodbye the routers' own timers withdraw
+			return fmt.Errorf("bgp: the speaker does not answer and was killed: %w", err)
+		}
+		return nil // there is none
+	}
+	defer l.close()
+	if _, err := l.call(ctx, &request{Op: opShutdown}); err != nil {
+		return fmt.Errorf("bgp: shut down the speaker: %w", err)
+	}
+	select {
+	case <-l.broken: // it hangs up as it ends
+	case <-ctx.Done():
+		return errors.New("bgp: the speaker has withdrawn everything and does not end")
+	}
+	if ch := c.child; ch != nil && !ch.wait(startWait) {
+		ch.kill()
+	}
+	return nil
+}
+
+// take connects to the speaker that serves the socket.
+func (c *Client) take(ctx context.Context) (*link, error) {
+	l, _, err := dial(ctx, c.opt.Socket, c.patience)
+	return l, err
 }
 
 func (c *Client) lastErr() error {

@@ -340,3 +340,79 @@ func TestHostileSocket(t *testing.T) {
 		t.Error("the speaker was restarted")
 	}
 }
+
+// TestSpeakerHangs: a speaker that takes connections and does nothing else is replaced.
+func TestSpeakerHangs(t *testing.T) {
+	t.Parallel()
+	b := newTestbed(t)
+	r := b.bird(t, nil)
+	c, err := New(b.options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.patience = 1500 * time.Millisecond
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := c.Stop(false); err != nil {
+			t.Error(err)
+		}
+	}()
+	reconcile(t, c, blackhole("a", "203.0.113.1/32"))
+	expect(t, r, routertest.IPv4, "203.0.113.1/32 ")
+	old := b.pid(t, c)
+	if err := syscall.Kill(old, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, "another speaker is attached", func() string {
+		if pid := b.pid(t, c); pid == old || c.Status().Err != "" {
+			return stringOf(c.Status())
+		}
+		return ""
+	})
+	reconcile(t, c, blackhole("c", "2001:db8::3/128"))
+	expect(t, r, routertest.IPv4, "")
+	expect(t, r, routertest.IPv6, "2001:db8::3/128 ")
+}
+
+// TestSpeakerTerminated: a SIGTERM is obeyed as on_exit says.
+func TestSpeakerTerminated(t *testing.T) {
+	t.Parallel()
+	for _, exit := range []Exit{Keep, Withdraw} {
+		t.Run(string(exit), func(t *testing.T) {
+			t.Parallel()
+			b := newTestbed(t)
+			r := b.bird(t, nil)
+			b.cfg.OnExit = exit
+			c, err := New(b.options(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			reconcile(t, c, blackhole("a", "203.0.113.1/32"), blackhole("c", "2001:db8::3/128"))
+			expect(t, r, routertest.IPv4, "203.0.113.1/32 ")
+			expect(t, r, routertest.IPv6, "2001:db8::3/128 ")
+			ch := c.child
+			if err := c.Stop(true); err != nil {
+				t.Fatal(err)
+			}
+			if err := ch.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			if !ch.wait(10 * time.Second) {
+				t.Fatal("the speaker does not end")
+			}
+			eventually(t, 10*time.Second, "the session is down", func() string {
+				if up, err := r.Established(t.Context()); err != nil || up {
+					return fmt.Sprint(up, err)
+				}
+				return ""
+			})
+			want := map[Exit]string{Keep: "2001:db8::3/128 ", Withdraw: ""}[exit]
+			expect(t, r, routertest.IPv6, want)
+		})
+	}
+}

@@ -10,12 +10,15 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // link is a connection to a speaker. call may be used from any goroutine; calls wait for each other.
 type link struct {
-	conn   net.Conn
-	broken chan struct{} // closed when the connection is no more
+	conn     net.Conn
+	patience time.Duration
+	broken   chan struct{} // closed when the connection is no more
 
 	calls   sync.Mutex // one at a time
 	answers chan response
@@ -25,26 +28,52 @@ type link struct {
 	err  error      // why broken
 }
 
+// errHung is the error of a speaker that takes connections and does not answer.
+type errHung struct{ pid int }
+
+func (e *errHung) Error() string {
+	return fmt.Sprintf("the BGP speaker (pid %d) does not answer", e.pid)
+}
+
 // dial connects and takes charge.
-func dial(ctx context.Context, path string) (*link, *hello, error) {
+func dial(ctx context.Context, path string, patience time.Duration) (*link, *hello, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", path)
 	if err != nil {
 		return nil, nil, err
 	}
-	l := &link{conn: conn, broken: make(chan struct{}), answers: make(chan response, 1)}
+	l := &link{conn: conn, patience: patience, broken: make(chan struct{}), answers: make(chan response, 1)}
 	go l.read()
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	// A speaker answers this one at once, whatever else it is at.
+	hurry, cancel := context.WithTimeout(ctx, patience/3)
 	defer cancel()
-	resp, err := l.call(ctx, &request{Op: opHello})
+	resp, err := l.call(hurry, &request{Op: opHello})
 	if err == nil && resp.Hello == nil {
 		err = errors.New("not a speaker")
 	}
 	if err != nil {
+		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+			err = &errHung{listener(conn)}
+		}
 		l.close()
 		return nil, nil, err
 	}
 	return l, resp.Hello, nil
+}
+
+// listener is the pid of the process that listens at the other end, 0 when the kernel does not say.
+func listener(conn net.Conn) int {
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0
+	}
+	pid := 0
+	_ = raw.Control(func(fd uintptr) {
+		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			pid = int(cred.Pid)
+		}
+	})
+	return pid
 }
 
 // read delivers answers until the connection ends. An answer that nobody waits for any more is dropped.
@@ -80,9 +109,9 @@ func (l *link) failure() error {
 	return l.err
 }
 
-// call sends a request and waits for its answer, up to ctx and 30 seconds. An answer with an error in it is an error.
+// call sends a request and waits for its answer, up to ctx and its patience. An answer with an error in it is an error.
 func (l *link) call(ctx context.Context, req *request) (*response, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, l.patience)
 	defer cancel()
 	l.calls.Lock()
 	defer l.calls.Unlock()
@@ -175,7 +204,16 @@ func (ch *child) how() string { return ch.cmd.ProcessState.String() }
 // attach connects to the speaker that serves the socket, or starts one and connects to that. child is nil for a speaker of
 // somebody else.
 func (c *Client) attach(ctx context.Context) (*link, *child, error) {
-	if l, h, err := dial(ctx, c.opt.Socket); err == nil {
+	l, h, err := dial(ctx, c.opt.Socket, c.patience)
+	var hung *errHung
+	if errors.As(err, &hung) && hung.pid > 0 {
+		// The socket's mode says that it is ours. Without a goodbye, so that the routers keep the routes for its successor.
+		c.opt.Log.Error("the BGP speaker hangs; killing it", "pid", hung.pid)
+		if err := unix.Kill(hung.pid, unix.SIGKILL); err != nil {
+			return nil, nil, fmt.Errorf("kill the speaker %d, which hangs: %w", hung.pid, err)
+		}
+	}
+	if err == nil {
 		if h.Version == protocolVersion {
 			ch := c.ownChild(h.PID)
 			c.opt.Log.Info("adopted a running BGP speaker", "pid", h.PID)
@@ -197,7 +235,7 @@ func (c *Client) attach(ctx context.Context) (*link, *child, error) {
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		l, h, err := dial(ctx, c.opt.Socket)
+		l, h, err := dial(ctx, c.opt.Socket, c.patience)
 		if err == nil && h.Version != protocolVersion {
 			l.close()
 			err = fmt.Errorf("the BGP speaker speaks version %d, not %d", h.Version, protocolVersion)

@@ -3,6 +3,7 @@ package bgp
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -31,6 +32,11 @@ func TestMain(m *testing.M) {
 	}
 	if os.Getenv(applianceEnv) != "" {
 		os.Exit(runTestAppliance(os.Args[1:]))
+	}
+	// The tests wait for routers rather than compute: more of them at a time than there are cores.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "12"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
