@@ -1,0 +1,163 @@
+package wire_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+
+	"github.com/weir-ddos/weir/dataplane/packetbuild"
+	"github.com/weir-ddos/weir/dataplane/wire"
+)
+
+// invariants decodes a frame in every way and returns what is wrong with the answers, "" if nothing.
+func invariants(lt wire.LinkType, frame []byte, h *wire.Headers) string {
+	for _, charge := range []wire.Charge{wire.ChargeOuter, wire.ChargeInner, wire.ChargeBoth} {
+		for _, trace := range []bool{false, true} {
+			d := charging(charge, trace)
+			var fresh wire.Headers
+			slow := d.Walk(lt, frame, &fresh)
+			code := d.Decode(lt, frame, h)
+			if code != slow {
+				return fmt.Sprintf("charge %d, trace %v: %v, and %v of the walker", charge, trace, code, slow)
+			}
+			if s := sound(code, h); s != "" {
+				return s
+			}
+			if !code.Addressed() {
+				continue
+			}
+			// The same answer whatever h held before, and from the shortcut as from the walker.
+			a1, b1 := h.Charged()
+			a2, b2 := fresh.Charged()
+			if h.Outer != fresh.Outer || *h.Inner() != *fresh.Inner() || *a1 != *a2 || (b1 == nil) != (b2 == nil) || b1 != nil && *b1 != *b2 {
+				return fmt.Sprintf("charge %d, trace %v: %s, and %s of the walker", charge, trace, show(&h.Outer), show(&fresh.Outer))
+			}
+			if charge == wire.ChargeOuter && (b1 != nil || a1 != &h.Outer && h.Depth() < 2) {
+				return "a charge that nobody asked for"
+			}
+			if !trace && len(h.Layers()) != 0 {
+				return "layers without Trace"
+			}
+		}
+	}
+	return ""
+}
+
+// sound checks that the fields of one answer are in range and agree with each other.
+func sound(code wire.Code, h *wire.Headers) string {
+	switch {
+	case code >= wire.NumCodes:
+		return fmt.Sprintf("code %d", code)
+	case code.Addressed() != (h.Outer.Version != 0), code.Addressed() != (h.Depth() > 0):
+		return fmt.Sprintf("%v with version %d at depth %d", code, h.Outer.Version, h.Depth())
+	case h.Depth() > wire.MaxIP:
+		return fmt.Sprintf("depth %d", h.Depth())
+	case !code.Addressed():
+		return ""
+	}
+	a, b := h.Charged()
+	for _, p := range []*wire.IP{&h.Outer, h.Inner(), a, b} {
+		if p == nil {
+			continue
+		}
+		mapped := [12]byte(p.Src[:12]) == v4Prefix && [12]byte(p.Dst[:12]) == v4Prefix
+		ports := p.Proto == wire.ProtoTCP || p.Proto == wire.ProtoUDP || p.Proto == wire.ProtoSCTP
+		switch {
+		case p.Version != 4 && p.Version != 6, p.Version == 4 && !mapped, p.HasPorts && !ports,
+			!p.HasPorts && (p.SrcPort != 0 || p.DstPort != 0), p.TCPFlags != 0 && p.Proto != wire.ProtoTCP,
+			p.Length > 65535+40 && p.Version == 4:
+			return "fields that do not agree: " + show(p)
+		}
+	}
+	return ""
+}
+
+var v4Prefix = [12]byte{10: 0xff, 11: 0xff}
+
+// TestMutations holds the invariants, and so the shortcut against the walker, over frames cut everywhere and changed at random.
+func TestMutations(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 2))
+	var h wire.Headers
+	all := everyEncap()
+	for _, w := range all {
+		for n := 0; n <= len(w.frame); n++ {
+			if s := invariants(w.linkType, w.frame[:n:n], &h); s != "" {
+				t.Fatalf("%s cut to %d bytes: %s", w.name, n, s)
+			}
+		}
+		frame := make([]byte, len(w.frame))
+		for range 100 {
+			copy(frame, w.frame)
+			for range 1 + r.IntN(3) {
+				frame[r.IntN(len(frame))] = byte(r.Uint32())
+			}
+			if s := invariants(w.linkType, frame, &h); s != "" {
+				t.Fatalf("%s changed to %x: %s", w.name, frame, s)
+			}
+		}
+	}
+}
+
+// TestShortcutIsTaken: the shapes that the shortcut is for do not fall through it.
+func TestShortcutIsTaken(t *testing.T) {
+	t.Parallel()
+	for _, a := range [][2]string{inner4, inner6} {
+		for name, start := range map[string]*packet{
+			"ethernet": packetbuild.Ether(), "vlan": packetbuild.Ether().VLAN(7), "qinq": packetbuild.Ether().QinQ(7, 8),
+			"8100 twice": packetbuild.Ether().VLAN(7).VLAN(8),
+		} {
+			icmp := func(p *packet) *packet {
+				if version(a) == 6 {
+					return p.ICMPv6(128, 0)
+				}
+				return p.ICMP(8, 0)
+			}
+			for _, f := range [][]byte{
+				ip(start.Clone(), a).TCP(1025, 443, wire.FlagSYN).Pad(60).Bytes(), ip(start.Clone(), a).UDP(53, 4242).Pad(60).Bytes(), icmp(ip(start.Clone(), a)).Pad(60).Bytes(),
+			} {
+				var h, walked wire.Headers
+				d := charging(wire.ChargeInner, false)
+				if !d.Plain(f, &h) || d.Walk(wire.LinkEthernet, f, &walked) != wire.OK || h.Outer != walked.Outer {
+					t.Errorf("%s ipv%d: shortcut says %s, walker %s", name, version(a), show(&h.Outer), show(&walked.Outer))
+				}
+			}
+		}
+	}
+}
+
+// TestCapturesInvariants holds the invariants over every shared capture.
+func TestCapturesInvariants(t *testing.T) {
+	t.Parallel()
+	dir, names := captures(t)
+	var h wire.Headers
+	plain, total := 0, 0
+	for _, name := range names {
+		for i, rec := range records(t, filepath.Join(dir, name), 4000) {
+			if s := invariants(rec.LinkType, rec.Data, &h); s != "" {
+				t.Errorf("%s: packet %d: %s", name, i+1, s)
+			}
+			if d := (&wire.Decoder{}); rec.LinkType == wire.LinkEthernet && d.Plain(rec.Data, &h) {
+				plain++
+			}
+			total++
+		}
+	}
+	t.Logf("%d of %d packets take the shortcut", plain, total)
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, w := range everyEncap() {
+		f.Add(uint16(w.linkType), w.frame)
+	}
+	f.Fuzz(func(t *testing.T, lt uint16, frame []byte) {
+		var h wire.Headers
+		if s := invariants(wire.LinkType(lt), frame, &h); s != "" {
+			t.Fatal(s)
+		}
+		if s := invariants(wire.LinkEthernet, frame, &h); s != "" {
+			t.Fatal(s)
+		}
+	})
+}
