@@ -43,9 +43,9 @@ filter taken {
 }
 protocol bgp weir {
   local {{.Address}} port {{.Port}} as {{.ASN}};
-  neighbor {{.PeerAddress}} as {{.PeerASN}};
+  neighbor {{.PeerAddress}}{{if .PeerPort}} port {{.PeerPort}}{{end}} as {{.PeerASN}};
   {{if .Multihop}}multihop;{{else}}direct;{{end}}
-  passive; strict bind;
+  {{if not .PeerPort}}passive;{{end}} strict bind;
   error wait time 1, 5; connect delay time 1;
   interpret communities off;
   debug { states };

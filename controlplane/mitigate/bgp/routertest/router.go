@@ -54,9 +54,11 @@ type Config struct {
 	ASN     uint32
 	// RouterID is needed when Address is IPv6.
 	RouterID netip.Addr
-	// PeerAddress and PeerASN are the appliance's. It dials; the router waits.
+	// PeerAddress and PeerASN are the appliance's. It dials and the router waits, unless PeerPort says where the appliance
+	// listens: then BIRD dials (the other routers always wait).
 	PeerAddress netip.Addr
 	PeerASN     uint32
+	PeerPort    uint16
 	// Multihop is for a neighbour that is not on a connected network, as on the loopback.
 	Multihop bool
 	// Password is the TCP-MD5 key.
