@@ -17,7 +17,7 @@ type Watch struct {
 	Direction traffic.Direction
 }
 
-// Evidence has packets of targets under attack. Its methods must not block.
+// Evidence has packets of targets under attack. Its methods are called under the engine's lock: they must not block, nor call the engine.
 type Evidence interface {
 	// Watch replaces the list of targets whose packets are wanted beyond the constant sample.
 	Watch(list []Watch)
