@@ -184,7 +184,9 @@ func (t *trie) fill(at int, rules []rule, level int, background ID) {
 			base: uint32(first.id), leaf: uint32(background)}
 		return
 	}
-	if common = min(common, wordEnd); common > level {
+	// A table starts behind all common bits; a branch is small enough to take a few of them in.
+	common = min(common, wordEnd)
+	if common >= level+stride || (common > level && (len(rules) >= 1<<stride || common == wordEnd)) {
 		inner := background
 		if first.length == common {
 			inner, rules = first.id, rules[1:]

@@ -84,10 +84,11 @@ func (t *trie) lookup(word, lo uint64) ID {
 			}
 			at = n.base
 		default:
-			if (word^n.vec)>>(n.shift&63) != 0 {
-				return ID(n.leaf)
+			id := n.base
+			if (word^n.vec)>>(n.shift&63) != 0 { // no jump: a conditional move, as the outcome is anyone's guess
+				id = n.leaf
 			}
-			return ID(n.base)
+			return ID(id)
 		}
 		if n.cross {
 			word = lo
