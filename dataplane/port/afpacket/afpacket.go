@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-ddos/weir/dataplane/port"
+	"github.com/weir-ddos/weir/dataplane/port/internal/gate"
 	"github.com/weir-ddos/weir/dataplane/port/internal/netdev"
 	"github.com/weir-ddos/weir/dataplane/wire"
 )
@@ -31,18 +32,14 @@ type queue struct {
 	link wire.LinkType
 	wait time.Duration
 
-	// busy guards ring. The worker holds it from an RxBurst that returned frames until their Release, so whoever else
-	// wants to take the ring away waits until no frame points into it. It is never contended while the device is there.
-	busy sync.Mutex
-	ring *ring // nil while the device is away and after Close
-	// leave keeps the worker from taking busy again, so that whoever waits for it gets it.
-	leave atomic.Bool
+	gate gate.Gate // guards ring
+	ring *ring     // nil while the device is away and after Close
 
 	received atomic.Uint64 // written once a burst by the worker, as are the next two
 	bytes    atomic.Uint64
 	merged   atomic.Uint64
 
-	statsMu sync.Mutex // guards the rest; taken inside busy or alone
+	statsMu sync.Mutex // guards the rest; taken inside the gate or alone
 	live    *ring      // whose kernel counters are still to be read
 	dropped uint64     // of rings that are closed
 	freezes uint64
@@ -125,24 +122,21 @@ func (p *Port) attach(d netdev.Device) error {
 // detach takes the rings away from the queues and closes them.
 func (p *Port) detach() {
 	for _, q := range p.queues {
-		q.leave.Store(true)
-		q.busy.Lock()
+		q.gate.Shut(0)
 		_ = q.take() // the device is gone; that the kernel minds is no news
-		q.busy.Unlock()
 	}
 }
 
-// put installs a ring.
+// put installs a ring; only while the worker is kept out, or before there is one.
 func (q *queue) put(r *ring) {
-	q.busy.Lock()
-	defer q.busy.Unlock()
+	q.gate.Shut(0)
 	q.statsMu.Lock()
-	defer q.statsMu.Unlock()
 	q.ring, q.live = r, r
-	q.leave.Store(false)
+	q.statsMu.Unlock()
+	q.gate.Open()
 }
 
-// take removes the ring, keeps its counters and closes it. The caller holds busy.
+// take removes the ring, keeps its counters and closes it. The gate is shut.
 func (q *queue) take() error {
 	r := q.ring
 	if r == nil {
@@ -160,12 +154,12 @@ func (q *queue) take() error {
 // RxBurst implements port.Queue.
 func (q *queue) RxBurst(b *port.Burst) int {
 	b.N = 0
-	if q.leave.Load() || !q.busy.TryLock() {
+	if !q.gate.Enter() {
 		return 0 // the ring is away, or being taken away or put in
 	}
 	r := q.ring
 	if r == nil {
-		q.busy.Unlock()
+		q.gate.Leave()
 		return 0
 	}
 	n, sum := r.fill(b)
@@ -174,7 +168,7 @@ func (q *queue) RxBurst(b *port.Burst) int {
 		n, sum = r.fill(b)
 	}
 	if n == 0 {
-		q.busy.Unlock()
+		q.gate.Leave()
 		return 0
 	}
 	q.received.Add(uint64(n))
@@ -184,7 +178,7 @@ func (q *queue) RxBurst(b *port.Burst) int {
 		r.merged = 0
 	}
 	b.N = n
-	return n // with busy held, until Release
+	return n // inside the gate, until Release
 }
 
 // Release implements port.Queue.
@@ -196,7 +190,7 @@ func (q *queue) Release(b *port.Burst) {
 	if r := q.ring; r.left == 0 {
 		r.retire()
 	}
-	q.busy.Unlock()
+	q.gate.Leave()
 }
 
 // LinkType implements port.Queue.
@@ -263,18 +257,11 @@ func (p *Port) Close() error {
 	p.watch.Close()
 	var errs []error
 	for i, q := range p.queues {
-		q.leave.Store(true)
-		for deadline := time.Now().Add(releaseWithin); ; time.Sleep(time.Millisecond) {
-			if q.busy.TryLock() {
-				errs = append(errs, q.take())
-				q.busy.Unlock()
-				break
-			}
-			if time.Now().After(deadline) {
-				errs = append(errs, fmt.Errorf("queue %d: its worker has not released a burst; its memory stays", i))
-				break
-			}
+		if !q.gate.Shut(releaseWithin) {
+			errs = append(errs, fmt.Errorf("queue %d: its worker has not released a burst; its memory stays", i))
+			continue
 		}
+		errs = append(errs, q.take())
 	}
 	return errors.Join(errs...)
 }

@@ -1,0 +1,124 @@
+package afxdp
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/weir-ddos/weir/dataplane/port"
+	"github.com/weir-ddos/weir/dataplane/port/internal/netdev"
+)
+
+// Options are the settings of the afxdp driver under ports.options.
+type Options struct {
+	// Mode says where the XDP program runs: native (in the device's driver), generic (in the kernel's stack, slower,
+	// with any device), or auto: native if the driver can.
+	Mode string `json:"mode"`
+	// Copy says how frames come into our memory: zerocopy (the device writes them), copy (the kernel does), or auto:
+	// zerocopy if the driver can.
+	Copy string `json:"copy"`
+	// FrameSize is the size of one chunk of memory, 2048 or 4096 bytes. A frame of up to FrameSize - 256 bytes fits.
+	FrameSize int `json:"frame_size"`
+	// Frames is how many chunks each queue has: a power of two, 64 to 65536. They must hold what arrives while the worker is
+	// away.
+	Frames int `json:"frames"`
+	// Pass lists what is left to the kernel and not counted: arp, ndp (IPv6 neighbour discovery), non-ip (all that is
+	// neither IPv4 nor IPv6, ARP included), host/ADDRESS (to this address), tcp/PORT and udp/PORT (from or to this port).
+	// Up to 64 entries. It looks behind up to two VLAN tags.
+	Pass []string `json:"pass"`
+	// Wait is how long RxBurst may sleep in the kernel when there is nothing, 0s to 10ms. With 0s it never does, and the
+	// worker's idle policy alone decides. Use it only for workers with one queue.
+	Wait port.Duration `json:"wait"`
+}
+
+// Default returns the options that hold when nothing is set.
+func Default() Options { return Options{Mode: auto, Copy: auto, FrameSize: 2048, Frames: 8192} }
+
+// The values of Mode and Copy.
+const (
+	auto     = "auto"
+	native   = "native"
+	generic  = "generic"
+	copying  = "copy"
+	zerocopy = "zerocopy"
+)
+
+// The limits of Options.
+const (
+	minFrames = 64
+	maxFrames = 65536
+	maxPass   = 64
+	maxQueues = 256
+	maxWait   = port.Duration(10 * time.Millisecond)
+)
+
+// Validate reports every problem at once, each naming its key.
+func (o Options) Validate() error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("options."+key+": "+format, args...))
+	}
+	if o.Mode != auto && o.Mode != native && o.Mode != generic {
+		bad("mode", "%q is not auto, native or generic", o.Mode)
+	}
+	if o.Copy != auto && o.Copy != copying && o.Copy != zerocopy {
+		bad("copy", "%q is not auto, copy or zerocopy", o.Copy)
+	}
+	if o.Mode == generic && o.Copy == zerocopy {
+		bad("copy", "zerocopy needs mode native")
+	}
+	if o.FrameSize != 2048 && o.FrameSize != 4096 {
+		bad("frame_size", "%d is not 2048 or 4096", o.FrameSize)
+	}
+	if o.Frames < minFrames || o.Frames > maxFrames || o.Frames&(o.Frames-1) != 0 {
+		bad("frames", "%d is not a power of two in %d..%d", o.Frames, minFrames, maxFrames)
+	}
+	if len(o.Pass) > maxPass {
+		bad("pass", "%d entries are more than %d", len(o.Pass), maxPass)
+	}
+	if _, err := parsePass(o.Pass); err != nil {
+		bad("pass", "%w", err)
+	}
+	if o.Wait < 0 || o.Wait > maxWait {
+		bad("wait", "%v is outside 0s..10ms", time.Duration(o.Wait))
+	}
+	return errors.Join(errs...)
+}
+
+// driver implements port.Driver.
+type driver struct{}
+
+func init() { port.Register("afxdp", driver{}) }
+
+// options checks cfg and returns its options.
+func options(cfg port.Config) (Options, error) {
+	o := Default()
+	errs := []error{port.DecodeOptions(cfg.Options, &o)}
+	if err := netdev.CheckName(cfg.Device); err != nil {
+		errs = append(errs, fmt.Errorf("device: %w", err))
+	}
+	if cfg.Queues < 0 || cfg.Queues > maxQueues {
+		errs = append(errs, fmt.Errorf("queues: %d is outside 0..%d", cfg.Queues, maxQueues))
+	}
+	return o, errors.Join(append(errs, o.Validate())...)
+}
+
+// Check implements port.Driver.
+func (driver) Check(cfg port.Config) error {
+	_, err := options(cfg)
+	return err
+}
+
+// Open implements port.Driver. It needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF. Zero queues mean all that the device
+// has. Fewer leave the frames of the device's other queues to the kernel, uncounted, and Stats.Mode says so.
+func (driver) Open(cfg port.Config) (port.Port, error) {
+	o, err := options(cfg)
+	if err != nil {
+		return nil, err
+	}
+	p, err := open(cfg.Device, cfg.Queues, o)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}

@@ -1,0 +1,164 @@
+package afxdp
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-ddos/weir/dataplane/port"
+)
+
+// socket is one AF_XDP socket with its memory and its two rings. Every chunk of memory is at any time in exactly one
+// place: the fill ring, the kernel or device, the RX ring, or the worker's burst. All rings have room for all chunks, so
+// giving one back never waits.
+type socket struct {
+	fd        int
+	umem      []byte
+	chunkMask uint64 // clears the offset of a frame in its chunk
+	rx, fill  *ring
+	zerocopy  bool
+}
+
+// newSocket makes a socket on a queue of a device, with all its memory in the fill ring.
+func newSocket(index, queue int, o Options) (*socket, error) {
+	fd, err := unix.Socket(unix.AF_XDP, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return nil, fmt.Errorf("AF_XDP socket: %w (CAP_NET_RAW is needed)", err)
+	case errors.Is(err, unix.EAFNOSUPPORT):
+		return nil, fmt.Errorf("AF_XDP socket: %w (this kernel was built without AF_XDP)", err)
+	case err != nil:
+		return nil, fmt.Errorf("AF_XDP socket: %w", err)
+	}
+	s := &socket{fd: fd, chunkMask: ^uint64(o.FrameSize - 1)}
+	if err := s.setUp(index, queue, o); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *socket) setUp(index, queue int, o Options) error {
+	size := o.FrameSize * o.Frames
+	var err error
+	s.umem, err = unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return fmt.Errorf("map %d bytes for frames: %w", size, err)
+	}
+	_ = unix.Madvise(s.umem, unix.MADV_HUGEPAGE) // fewer TLB misses where huge pages exist; nothing is lost where not
+	if err := registerUmem(s.fd, s.umem, o.FrameSize); err != nil {
+		if errors.Is(err, unix.ENOBUFS) {
+			return fmt.Errorf("register %d bytes for frames: %w (CAP_IPC_LOCK or a larger memlock limit is needed)", size, err)
+		}
+		return fmt.Errorf("register %d bytes for frames: %w", size, err)
+	}
+	for _, opt := range []int{unix.XDP_UMEM_FILL_RING, unix.XDP_UMEM_COMPLETION_RING, unix.XDP_RX_RING} {
+		n := o.Frames
+		if opt == unix.XDP_UMEM_COMPLETION_RING {
+			n = minFrames // we never send; the kernel wants one all the same
+		}
+		if err := unix.SetsockoptInt(s.fd, unix.SOL_XDP, opt, n); err != nil {
+			return fmt.Errorf("ring of %d entries: %w", n, err)
+		}
+	}
+	off, err := getsockopt[unix.XDPMmapOffsets](s.fd, unix.XDP_MMAP_OFFSETS)
+	if err != nil {
+		return fmt.Errorf("ring offsets: %w", err)
+	}
+	if s.rx, err = mapRing(s.fd, unix.XDP_PGOFF_RX_RING, off.Rx, o.Frames, true); err != nil {
+		return fmt.Errorf("map RX ring: %w", err)
+	}
+	if s.fill, err = mapRing(s.fd, unix.XDP_UMEM_PGOFF_FILL_RING, off.Fr, o.Frames, false); err != nil {
+		return fmt.Errorf("map fill ring: %w", err)
+	}
+	for i := range o.Frames {
+		s.fill.addrs[i] = uint64(i * o.FrameSize)
+	}
+	s.fill.cached = uint32(o.Frames)
+	atomic.StoreUint32(s.fill.producer, s.fill.cached)
+	return s.bind(index, queue, o)
+}
+
+func (s *socket) bind(index, queue int, o Options) error {
+	flags := uint16(unix.XDP_USE_NEED_WAKEUP)
+	switch {
+	case o.Copy == zerocopy:
+		flags |= unix.XDP_ZEROCOPY
+	case o.Copy == copying || o.Mode == generic:
+		flags |= unix.XDP_COPY
+	}
+	err := unix.Bind(s.fd, &unix.SockaddrXDP{Flags: flags, Ifindex: uint32(index), QueueID: uint32(queue)})
+	switch {
+	case errors.Is(err, unix.EBUSY):
+		return fmt.Errorf("bind to queue %d: %w (another AF_XDP socket has it)", queue, err)
+	case errors.Is(err, unix.EOPNOTSUPP) && o.Copy == zerocopy:
+		return fmt.Errorf("bind to queue %d: %w (the driver cannot do zerocopy)", queue, err)
+	case errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("bind to queue %d: %w (the device may not have this queue)", queue, err)
+	case err != nil:
+		return fmt.Errorf("bind to queue %d: %w", queue, err)
+	}
+	v, err := unix.GetsockoptInt(s.fd, unix.SOL_XDP, unix.XDP_OPTIONS)
+	s.zerocopy = err == nil && v&unix.XDP_OPTIONS_ZEROCOPY != 0
+	return nil
+}
+
+// close gives everything back. Nobody may use the socket or its frames any more.
+func (s *socket) close() error {
+	errs := []error{unix.Close(s.fd), s.rx.unmap(), s.fill.unmap()}
+	if s.umem != nil {
+		errs = append(errs, unix.Munmap(s.umem))
+	}
+	return errors.Join(errs...)
+}
+
+// receive takes what is in the RX ring, up to a burst. The entries stay ours until giveBack.
+func (s *socket) receive(b *port.Burst) (n int, sum uint64) {
+	rx := s.rx
+	at := rx.cached
+	n = int(min(atomic.LoadUint32(rx.producer)-at, port.MaxBurst))
+	for i := range n {
+		d := &rx.descs[(at+uint32(i))&rx.mask]
+		from, size := d.Addr, uint64(d.Len)
+		b.Frames[i] = port.Frame{Data: s.umem[from : from+size : from+size], WireLen: d.Len}
+		sum += size
+	}
+	return n, sum
+}
+
+// giveBack moves the chunks of the n entries that receive returned last into the fill ring.
+func (s *socket) giveBack(n int) {
+	rx, fill := s.rx, s.fill
+	for i := range uint32(n) {
+		fill.addrs[(fill.cached+i)&fill.mask] = rx.descs[(rx.cached+i)&rx.mask].Addr & s.chunkMask
+	}
+	rx.cached += uint32(n)
+	fill.cached += uint32(n)
+	atomic.StoreUint32(rx.consumer, rx.cached)
+	atomic.StoreUint32(fill.producer, fill.cached)
+}
+
+// wake makes the driver look at the fill ring again, when it asked for that. It does not block.
+func (s *socket) wake() {
+	if s.fill.needWakeup() {
+		_, _, _ = unix.Recvfrom(s.fd, nil, unix.MSG_DONTWAIT) // there is nothing to read: the call is what counts
+	}
+}
+
+// wait sleeps until a frame comes or d is over. A signal ends it early, which is harmless.
+func (s *socket) wait(d time.Duration) {
+	fds := [1]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}
+	ts := unix.NsecToTimespec(int64(d))
+	_, _ = unix.Ppoll(fds[:], &ts, nil)
+}
+
+// statistics reads the kernel's counters of this socket, which only grow.
+func (s *socket) statistics() unix.XDPStatistics {
+	v, err := getsockopt[unix.XDPStatistics](s.fd, unix.XDP_STATISTICS)
+	if err != nil {
+		return unix.XDPStatistics{} // older than 5.9; such kernels are not supported, and have no figures
+	}
+	return v
+}
