@@ -182,18 +182,18 @@ func (w *walker) vlan() (step, Code) {
 	return stepDone, TooDeep
 }
 
-// metadata steps over Cisco's tag: version, count of options, then each option in 4 bytes. The EtherType of what follows stands
-// behind it on Ethernet, and before it in GRE.
+// metadata steps over Cisco's tag: version, count of options, then each option in 4 bytes, at least one. The EtherType of what
+// follows stands behind it on Ethernet, and before it in GRE.
 func (w *walker) metadata() (step, Code) {
 	b := w.b
 	if len(b) < 4 {
 		return stepDone, Truncated
 	}
-	if b[0] == 1 { // the version; no EtherType starts so
-		return w.tag(LayerCMD, 2+4*int(b[1]))
+	if b[0] <= 1 { // a version; no EtherType starts so
+		return w.tag(LayerCMD, 2+4*max(1, int(b[1])))
 	}
 	w.typ = be.Uint16(b)
-	return w.skip(LayerCMD, 4+4*int(b[3]), stepType)
+	return w.skip(LayerCMD, 4+4*max(1, int(b[3])), stepType)
 }
 
 // nsh reads a network service header (RFC 8300 section 2).

@@ -71,7 +71,7 @@ func (w *walker) vxlan(gpe bool) (step, Code) {
 	}
 	w.note(LayerVXLAN)
 	w.b = b[8:]
-	if !gpe || b[0]&0x04 == 0 {
+	if !gpe || b[0]&0x04 == 0 && b[3] == 0 { // some set the protocol without its flag
 		return stepEthernet, OK
 	}
 	switch b[3] {
