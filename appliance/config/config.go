@@ -7,9 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weir-ddos/weir/controlplane/engine"
 	"github.com/weir-ddos/weir/controlplane/incident"
+	"github.com/weir-ddos/weir/controlplane/journal"
 	"github.com/weir-ddos/weir/controlplane/mitigate"
 	"github.com/weir-ddos/weir/controlplane/mitigate/bgp"
+	"github.com/weir-ddos/weir/controlplane/notify"
 	"github.com/weir-ddos/weir/controlplane/rate"
 	"github.com/weir-ddos/weir/controlplane/rule"
 	"github.com/weir-ddos/weir/dataplane/port"
@@ -46,9 +49,13 @@ type Config struct {
 	// BGP is the speaker that announces mitigations. Without a peer nothing is announced.
 	BGP bgp.Config `json:"bgp"`
 	// Notify says whom to tell about attacks.
-	Notify Notify `json:"notify"`
+	Notify notify.Config `json:"notify"`
+	// Engine says how detection deals with its outputs.
+	Engine engine.Config `json:"engine"`
 	// Journal is where active mitigations are kept, so that they survive a crash.
-	Journal Journal `json:"journal"`
+	Journal journal.Config `json:"journal"`
+	// Engine says how announcements, the journal and packet samples are waited for. Rarely changed.
+	Engine engine.Config `json:"engine"`
 	// History keeps every committed configuration.
 	History History `json:"history"`
 	// API is the local interface that weirctl uses.

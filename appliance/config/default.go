@@ -3,9 +3,12 @@ package config
 import (
 	"time"
 
+	"github.com/weir-ddos/weir/controlplane/engine"
 	"github.com/weir-ddos/weir/controlplane/incident"
+	"github.com/weir-ddos/weir/controlplane/journal"
 	"github.com/weir-ddos/weir/controlplane/mitigate"
 	"github.com/weir-ddos/weir/controlplane/mitigate/bgp"
+	"github.com/weir-ddos/weir/controlplane/notify"
 	"github.com/weir-ddos/weir/controlplane/rate"
 )
 
@@ -24,7 +27,9 @@ func Default() *Config {
 		Bans:       incident.Default(),
 		BGP:        bgp.Default(),
 		Guard:      mitigate.DefaultGuard(),
-		Journal:    Journal{Path: "/var/lib/weir/journal.db"},
+		Notify:     notify.DefaultConfig(),
+		Journal:    journal.DefaultConfig(),
+		Engine:     engine.Default(),
 		History:    History{Directory: "/var/lib/weir/config-history", Keep: 200},
 		API:        API{Socket: "/run/weir/api.sock"},
 		Log:        Log{Level: "info", Format: "text"},
