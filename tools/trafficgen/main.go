@@ -53,7 +53,7 @@ type options struct {
 	background                   float64
 	stream                       gen.Stream
 	via                          string
-	start, duration              time.Duration
+	start, duration, tick        time.Duration
 	set                          map[string]bool
 }
 
@@ -70,6 +70,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.Uint64Var(&o.seed, "seed", 1, "chooses addresses, ports and moments")
 	f.StringVar(&o.charge, "charge", "outer", "which header of a tunnel the truth counts: outer, inner or both")
 	f.BoolVar(&o.countIP, "count-ip", false, "count IP lengths in the truth, not frame lengths")
+	f.DurationVar(&o.tick, "tick", time.Second, "the detector's tick, within which the truth tells flows apart")
 	f.StringVar(&o.networks, "networks", "", "our networks, comma-separated; 10.0.0.0/16,2001:db8::/32 by default")
 	f.Float64Var(&o.scale, "scale", 1, "multiply all rates")
 	f.Float64Var(&o.speed, "speed", 1, "live: divide all times; 2 is twice as fast")
@@ -123,7 +124,7 @@ func generate(ctx context.Context, o *options, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	opt := gen.Options{Charge: gen.Charge(o.charge), CountIP: o.countIP}
+	opt := gen.Options{Charge: gen.Charge(o.charge), CountIP: o.countIP, Epoch: o.tick}
 	if o.out != "" {
 		return o.toFile(s, opt, stdout)
 	}

@@ -26,6 +26,8 @@ type Options struct {
 	Charge Charge
 	// CountIP counts the length of the charged IP datagram instead of the frame's (count_bytes: ip).
 	CountIP bool
+	// Epoch is the length of the detector's tick, for which flows are told apart; a second when zero.
+	Epoch time.Duration
 }
 
 // C is a number of packets and bytes.
@@ -35,7 +37,7 @@ type C struct {
 }
 
 // D is the counters of a target in one direction, as DESIGN.md 7 defines them.
-// Flows is the sum over the seconds, counted from the first packet, of the distinct 5-tuples in that second.
+// Flows is the sum over the epochs (Options.Epoch, counted from the first packet) of the distinct 5-tuples in each.
 type D struct {
 	Total     C      `json:"total"`
 	TCP       C      `json:"tcp"`
@@ -92,7 +94,7 @@ type Result struct {
 	Charge   Charge         `json:"charge"`
 }
 
-// Truth adds up labels. Its memory grows with the hosts seen and the flows of one second.
+// Truth adds up labels. Its memory grows with the hosts seen and the flows of one epoch.
 type Truth struct {
 	opt     Options
 	streams []Stream
@@ -101,8 +103,8 @@ type Truth struct {
 	hosts   map[netip.Addr]*Host
 	attacks map[int]*Attack
 	origin  int64
-	second  int64
-	flows   map[flow]struct{} // of this second
+	epoch   int64
+	flows   map[flow]struct{} // of this epoch
 }
 
 type flow struct {
@@ -130,6 +132,12 @@ func NewTruth(g *Generator, opt Options) (*Truth, error) {
 	if !slices.Contains([]Charge{ChargeOuter, ChargeInner, ChargeBoth}, opt.Charge) {
 		return nil, fmt.Errorf("charge %q is none of outer, inner, both", opt.Charge)
 	}
+	if opt.Epoch == 0 {
+		opt.Epoch = time.Second
+	}
+	if opt.Epoch < 0 {
+		return nil, fmt.Errorf("epoch %v is negative", opt.Epoch)
+	}
 	s := g.Scenario()
 	return &Truth{opt: opt, streams: s.Streams, hosts: make(map[netip.Addr]*Host), attacks: make(map[int]*Attack), flows: make(map[flow]struct{}),
 		res: Result{Codes: make(map[string]uint64), Scenario: s.Name, Seed: s.Seed, Networks: s.Networks, Charge: opt.Charge}}, nil
@@ -140,8 +148,8 @@ func (t *Truth) Add(f *Frame) {
 	if t.res.Packets == 0 {
 		t.origin = f.Time
 	}
-	if s := (f.Time - t.origin) / int64(time.Second); s != t.second {
-		t.second = s
+	if e := (f.Time - t.origin) / int64(t.opt.Epoch); e != t.epoch {
+		t.epoch = e
 		clear(t.flows)
 	}
 	size := uint64(len(f.Data))
