@@ -76,7 +76,7 @@ func TestMakeRefuses(t *testing.T) {
 }
 
 func TestPrefetchIsHarmless(t *testing.T) {
-	addrs := []uintptr{0, 1, ^uintptr(0), 0x1234567890}
+	addrs := []uintptr{0, 1, ^uintptr(0), 0x12345678}
 	Prefetch(&addrs[0], len(addrs))
 	Prefetch(&addrs[0], 0)
 	Prefetch(&addrs[0], -1)
