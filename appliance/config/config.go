@@ -50,8 +50,6 @@ type Config struct {
 	BGP bgp.Config `json:"bgp"`
 	// Notify says whom to tell about attacks.
 	Notify notify.Config `json:"notify"`
-	// Engine says how detection deals with its outputs.
-	Engine engine.Config `json:"engine"`
 	// Journal is where active mitigations are kept, so that they survive a crash.
 	Journal journal.Config `json:"journal"`
 	// Engine says how announcements, the journal and packet samples are waited for. Rarely changed.

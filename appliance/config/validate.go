@@ -50,7 +50,6 @@ func (c *Config) sections() []section {
 		{"guard", nil, c.Guard.Validate},
 		{"bgp", nil, c.checkBGP},
 		{"notify", nil, c.Notify.Validate},
-		{"engine", nil, c.Engine.Validate},
 		{"journal", nil, c.Journal.Validate},
 		{"engine", nil, c.Engine.Validate},
 		{"history", nil, c.History.Validate},
@@ -63,7 +62,13 @@ func (c *Config) checkNetworks() error {
 	if len(c.Networks) == 0 {
 		return errors.New("must list your own networks, such as [192.0.2.0/24, 2001:db8::/32]")
 	}
-	return duplicates("", c.Networks)
+	errs := []error{duplicates("", c.Networks)}
+	for i, p := range c.Networks {
+		if p.Bits() == 0 { // it would switch off the guard rail that nothing outside is ever announced
+			errs = append(errs, fmt.Errorf("%s: %s is every address there is; list your own networks", strict.Index("", i), p))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // duplicates reports prefixes that stand in a list twice, by the index of the second.
