@@ -113,6 +113,12 @@ func TestSpeakerKilled(t *testing.T) {
 		}
 		return ""
 	})
+	eventually(t, 2*time.Second, "the router keeps the routes for a peer that restarts", func() string {
+		if rs, err := r.Routes(t.Context(), routertest.IPv6); err != nil || len(rs) != 1 || !rs[0].Stale {
+			return fmt.Sprint(rs, err)
+		}
+		return ""
+	})
 	// The set changes while nobody may be there to be told; with or without an error it must come to pass.
 	want := []mitigate.Mitigation{blackhole("b", "203.0.113.2/32"), blackhole("c", "2001:db8::3/128"), blackhole("e", "2001:db8::5/128")}
 	if err := c.Reconcile(deadline(t, 5*time.Second), want); err != nil && !errors.Is(err, ErrNoSpeaker) {

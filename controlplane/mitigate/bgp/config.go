@@ -204,6 +204,9 @@ func (p Peer) problems(c *Config) (errs []error) {
 	if !p.Address.IsValid() || p.Address.IsUnspecified() || p.Address.IsMulticast() || p.Address.Is4In6() {
 		fail("address: must be the router's address")
 	}
+	if p.Address.Zone() != "" || p.LocalAddress.Zone() != "" {
+		fail("address: %s: link-local sessions are not possible", p.Address)
+	}
 	if p.RemoteASN == 0 {
 		fail("remote_asn: must be set")
 	}

@@ -40,6 +40,7 @@ func TestConfigValidate(t *testing.T) {
 		{"same name", func(c *Config) { c.Peers[1].Name = "edge1" }, "edge1: name: used twice"},
 		{"same address", func(c *Config) { c.Peers[1].Address = c.Peers[0].Address }, "address: used twice"},
 		{"no address", func(c *Config) { c.Peers[0].Address = netip.Addr{} }, "peers edge1: address:"},
+		{"link-local", func(c *Config) { c.Peers[0].Address = netip.MustParseAddr("fe80::1%eth0") }, "address: fe80::1%eth0"},
 		{"no remote AS", func(c *Config) { c.Peers[1].RemoteASN = 0 }, "peers 2001:db8::1: remote_asn:"},
 		{"local address", func(c *Config) { c.Peers[0].LocalAddress = netip.MustParseAddr("::1") }, "local_address:"},
 		{"multihop 1", func(c *Config) { c.Peers[0].MultihopTTL = 1 }, "multihop_ttl:"},

@@ -119,6 +119,19 @@ func TestTenThousandBlackholes(t *testing.T) {
 	c := b.client(t)
 	reconcile(t, c)
 	eventually(t, 20*time.Second, "session", established(c))
+	one := func(m ...mitigate.Mitigation) time.Duration {
+		start := time.Now()
+		reconcile(t, c, m...)
+		eventually(t, 5*time.Second, "the last route", func() string {
+			if out, err := r.Client(t.Context(), "show route "+m[len(m)-1].Prefix.String()); !strings.Contains(out, "weir") {
+				return fmt.Sprint(out, err)
+			}
+			return ""
+		})
+		return time.Since(start)
+	}
+	last := blackhole("last", "203.0.113.1/32")
+	t.Logf("one blackhole announced and seen at BIRD after %s", one(last))
 	var want []mitigate.Mitigation
 	for i := range 5000 {
 		want = append(want, blackhole(fmt.Sprint("v4-", i), fmt.Sprintf("10.1.%d.%d/32", i>>8, i&255)),
@@ -138,6 +151,8 @@ func TestTenThousandBlackholes(t *testing.T) {
 		return time.Since(start)
 	}
 	t.Logf("10,000 blackholes announced and seen at BIRD after %s", arrive(5000))
+	t.Logf("one more after %s", one(append(slices.Clone(want), last)...))
+	reconcile(t, c, want...)
 	start := time.Now()
 	resp, err := c.link.call(t.Context(), &request{Op: opReconcile, Want: want})
 	if err != nil {

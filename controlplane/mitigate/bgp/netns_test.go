@@ -3,6 +3,7 @@ package bgp
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -129,7 +130,22 @@ func TestRouterDials(t *testing.T) {
 	port := freePort(t, b.us)
 	r := b.bird(t, func(cfg *routertest.Config) { cfg.PeerPort = port })
 	b.cfg.ListenPort, b.cfg.Peers[0].Passive = int(port), true
+	// At first somebody else has the port. The others would not care, and this one is set up as soon as it is free.
+	thief, err := net.Listen("tcp", netip.AddrPortFrom(b.us, port).String())
+	if err != nil {
+		t.Fatal(err)
+	}
 	c := b.client(t)
+	if err := c.Reconcile(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("with the port taken: %v", err)
+	}
+	eventually(t, 5*time.Second, "the reason is shown", func() string {
+		if st := c.Status(); !strings.Contains(st.Peers[0].LastError, "in use") {
+			return stringOf(st)
+		}
+		return ""
+	})
+	thief.Close()
 	reconcile(t, c, blackhole("a", "203.0.113.1/32"), blackhole("c", "2001:db8::3/128"))
 	expect(t, r, routertest.IPv4, "203.0.113.1/32 ")
 	expect(t, r, routertest.IPv6, "2001:db8::3/128 ")

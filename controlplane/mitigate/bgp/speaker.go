@@ -53,6 +53,7 @@ type speaker struct {
 	mu       sync.Mutex // held over a whole operation; guards what follows
 	cfg      Config
 	sessions map[string]*session // by peer name
+	failed   map[string]string   // peers whose session could not be made, and why
 	want     []wanted
 	armed    bool              // a wanted set has come: peers may be connected
 	invalid  map[string]string // mitigations that the linter refused
@@ -99,21 +100,30 @@ func (s *speaker) configure(ctx context.Context, cfg Config) error {
 		}
 	}
 	s.cfg = cfg
+	err = s.setUp()
+	if s.armed {
+		_, aerr := s.applyAll(ctx, false)
+		err = errors.Join(err, aerr)
+	}
+	return err
+}
+
+// setUp makes the sessions that are missing. One that could not be made (its port is taken, say) is tried again with every
+// reconcile.
+func (s *speaker) setUp() error {
 	var errs []error
-	for _, p := range cfg.Peers {
-		if keep[p.Name] {
+	s.failed = map[string]string{}
+	for _, p := range s.cfg.Peers {
+		if s.sessions[p.Name] != nil {
 			continue
 		}
-		ses, err := newSession(cfg, p, s.log, s.now, s.kick)
+		ses, err := newSession(s.cfg, p, s.log, s.now, s.kick)
 		if err != nil {
 			errs = append(errs, err)
+			s.failed[p.Name] = err.Error()
 			continue
 		}
 		s.sessions[p.Name] = ses
-	}
-	if s.armed {
-		_, err := s.applyAll(ctx, false)
-		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -145,7 +155,9 @@ func (s *speaker) reconcile(ctx context.Context, want []mitigate.Mitigation) (re
 	s.want, s.invalid = next, invalid
 	restarting := !s.armed && len(next) > 0
 	s.armed = true
-	changes, err := s.applyAll(ctx, restarting)
+	err := s.setUp()
+	changes, aerr := s.applyAll(ctx, restarting)
+	err = errors.Join(err, aerr)
 	st := s.statusLocked()
 	st.Changes = changes
 	return st.result, err
@@ -247,7 +259,7 @@ func (s *speaker) statusLocked() status {
 		ses := s.sessions[p.Name]
 		if ses == nil {
 			st.Peers = append(st.Peers, mitigate.PeerStatus{Name: p.Name, Address: p.Address.String(), ASN: p.RemoteASN,
-				State: "idle", LastError: "the session could not be set up"})
+				State: "idle", LastError: s.failed[p.Name]})
 			continue
 		}
 		v := ses.view()

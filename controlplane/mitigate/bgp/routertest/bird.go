@@ -147,6 +147,14 @@ func (b *BIRD) Routes(ctx context.Context, f Family) ([]Route, error) {
 		return nil, err
 	}
 	rs, err := parseBIRD(out)
+	if err != nil {
+		return nil, err
+	}
+	// BIRD marks no route as stale; what it has without a session is what it keeps for a peer that restarts.
+	up, err := b.Established(ctx)
+	for i := range rs {
+		rs[i].Stale = !up
+	}
 	return sorted(rs), err
 }
 
@@ -164,8 +172,6 @@ func parseBIRD(out string) (rs []Route, err error) {
 			} else if r.Prefix, err = netip.ParsePrefix(strings.Fields(line)[0]); err != nil {
 				return nil, fmt.Errorf("bird: %q: %w", line, err)
 			}
-			// "*" marks the best route, "s" behind the preference a stale one.
-			r.Stale = strings.Contains(line, "s) [") || strings.Contains(line, "(100s")
 			rs = append(rs, r)
 		case len(rs) > 0:
 			if err := birdAttribute(&rs[len(rs)-1], strings.TrimSpace(line)); err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 )
@@ -99,7 +100,7 @@ func StartFRR(ctx context.Context, cfg Config) (*FRR, error) {
 	}
 	r := &FRR{p}
 	err = p.start(ctx, func(ctx context.Context) error { _, err := r.Client(ctx, "show bgp summary"); return err },
-		frrProgram, "-f", p.path("conf"), "-Z", "-S", "-p", fmt.Sprint(p.cfg.Port), "-l", p.cfg.Address.String(),
+		frrProgram, "-f", p.path("conf"), "-Z", "-S", "-p", strconv.Itoa(int(p.cfg.Port)), "-l", p.cfg.Address.String(),
 		"-P", "0", "--vty_socket", p.dir, "-i", p.path("pid"))
 	if err != nil {
 		return nil, err
