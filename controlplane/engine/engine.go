@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,8 +77,10 @@ type counters struct {
 	overruns     uint64
 	overrunTime  time.Duration
 	dropped      []uint64 // by notifier
-	lastTook     time.Duration
-	maxTook      time.Duration
+	// detailsSkipped counts incidents whose packets were not awaited, since too many others were.
+	detailsSkipped uint64
+	lastTook       time.Duration
+	maxTook        time.Duration
 }
 
 // New makes an engine. It starts nothing; Restore, Start, and then Run or Tick follow.
@@ -154,15 +157,26 @@ func (e *Engine) Apply(set Settings) error {
 	e.out.configure(set.Engine)
 	now := e.present()
 	e.sums = nil
-	e.handle(e.machine.RenameGroups(now, func(name string) (string, bool) {
-		if _, ok := set.Rules.Index(name); ok {
-			return name, true
-		}
-		return rule.GlobalGroup, false
-	}))
+	e.handle(e.machine.Regroup(now, e.regroup))
 	e.replan(now)
 	e.log.Info("settings applied", "hostgroups", set.Rules.Len(), "networks", len(set.Nets.Networks()))
 	return nil
+}
+
+// regroup says where an incident belongs under the settings in force.
+func (e *Engine) regroup(inc *incident.Incident) (name string, network netip.Prefix, ok bool) {
+	if !inc.Target.Host.IsValid() {
+		_, ok = e.set.Rules.Index(inc.Target.Group)
+		return inc.Target.Group, netip.Prefix{}, ok
+	}
+	group, network, ours := e.place(inc.Target.Host)
+	if from := e.set.Rules.HostLimits(group); from >= 0 && !inc.Manual {
+		group = from
+	}
+	if !ours || inc.Manual {
+		network = inc.Network // what is not ours any more is quiet from now on, and the guard rails withdraw it
+	}
+	return e.set.Rules.Name(group), network, true
 }
 
 // present is the time outside a tick.
@@ -215,13 +229,19 @@ func (e *Engine) noteSnapshot(s *merge.Snapshot) {
 	}
 }
 
+// maxLines is how many lines of one kind are logged in a tick: a log that is slow must not hold up a tick in which
+// thousands of hosts are attacked. The rest is counted in one more line.
+const maxLines = 32
+
 // handle passes on what changed about incidents.
 func (e *Engine) handle(list []incident.Transition) {
 	for i := range list {
 		t := &list[i]
 		inc := &t.Incident
-		e.log.Info("incident", "id", inc.ID, "target", inc.Target.String(), "direction", inc.Direction.String(), "from", t.From.String(),
-			"to", t.To.String(), "hostgroup", inc.Hostgroup, "vector", string(inc.Vector), "pps", int64(inc.PeakPPS), "cause", t.Cause)
+		if i < maxLines {
+			e.log.Info("incident", "id", inc.ID, "target", inc.Target.String(), "direction", inc.Direction.String(), "from", t.From.String(),
+				"to", t.To.String(), "hostgroup", inc.Hostgroup, "vector", string(inc.Vector), "pps", int64(inc.PeakPPS), "cause", t.Cause)
+		}
 		if e.deps.Observer != nil {
 			e.deps.Observer(*t)
 		}
@@ -231,9 +251,13 @@ func (e *Engine) handle(list []incident.Transition) {
 		e.tell(t)
 		e.followDetails(t)
 	}
+	if len(list) > maxLines {
+		e.log.Info("more incidents changed", "count", len(list)-maxLines)
+	}
 	if len(list) > 0 {
 		e.slow.stale = true
 		e.out.dirty = true
+		e.watch()
 	}
 }
 
@@ -286,11 +310,7 @@ func (e *Engine) replan(now incident.Now) {
 		}
 	})
 	e.plan = e.planner.Plan(now.Wall, e.incidents, manual)
-	for _, r := range e.plan.Refusals {
-		if r.New {
-			e.log.Warn("mitigation refused", "rail", string(r.Rail), "reason", r.Reason, "prefix", r.Prefix.String(), "owner", r.Owner)
-		}
-	}
+	e.logRefusals()
 	if e.plan.Changed {
 		e.slow.stale = true
 		e.out.dirty = true
@@ -300,4 +320,21 @@ func (e *Engine) replan(now incident.Now) {
 		e.out.put(job{state: e.state(now), want: e.plan.Announce()})
 	}
 	e.publish(now)
+}
+
+// logRefusals logs what the guard rails hold back for the first time.
+func (e *Engine) logRefusals() {
+	lines := 0
+	for i := range e.plan.Refusals {
+		r := &e.plan.Refusals[i]
+		if !r.New {
+			continue
+		}
+		if lines++; lines <= maxLines {
+			e.log.Warn("mitigation refused", "rail", string(r.Rail), "reason", r.Reason, "prefix", r.Prefix.String(), "owner", r.Owner)
+		}
+	}
+	if lines > maxLines {
+		e.log.Warn("more mitigations refused", "count", lines-maxLines)
+	}
 }

@@ -56,43 +56,68 @@ type pending struct {
 	due time.Duration
 }
 
-// followDetails awaits packets of incidents that notifiers were told of, and watches their targets.
+// Bounds of awaiting packets: looking for them costs time in proportion to all evidence there is.
+const (
+	maxDetails  = 1024 // incidents at a time
+	detailsTick = 32   // incidents looked at in one tick
+)
+
+// followDetails awaits packets of incidents that notifiers were told of.
 func (e *Engine) followDetails(t *incident.Transition) {
-	if e.deps.Evidence == nil || t.Incident.Manual {
+	if e.deps.Evidence == nil || t.Incident.Manual || t.To != incident.Active || t.From == incident.Cooling || !e.told[t.Incident.ID] {
 		return
 	}
-	switch {
-	case t.To == incident.Active && t.From != incident.Cooling && e.told[t.Incident.ID]:
-		e.details = append(e.details, pending{inc: t.Incident, due: e.now.Mono + e.set.Engine.DetailsWait})
-	case t.To != incident.Clear:
+	if len(e.details) >= maxDetails {
+		e.counters.detailsSkipped++
 		return
 	}
-	e.watch()
+	e.details = append(e.details, pending{inc: t.Incident, due: e.now.Mono + e.set.Engine.DetailsWait})
 }
 
-// watch tells the evidence which targets are under attack.
+// watch tells the evidence which targets are under attack: first those whose packets are awaited, since there may not be room for all.
 func (e *Engine) watch() {
+	if e.deps.Evidence == nil {
+		return
+	}
 	var list []Watch
+	seen := make(map[Watch]bool)
+	add := func(inc *incident.Incident) {
+		w := Watch{Target: inc.Target, Direction: inc.Direction}
+		if !inc.Manual && !seen[w] {
+			seen[w] = true
+			list = append(list, w)
+		}
+	}
+	for i := range e.details {
+		if e.told[e.details[i].inc.ID] {
+			add(&e.details[i].inc)
+		}
+	}
 	e.machine.Each(func(inc *incident.Incident) {
-		if !inc.Manual && inc.State == incident.Active {
-			list = append(list, Watch{Target: inc.Target, Direction: inc.Direction})
+		if inc.State == incident.Active {
+			add(inc)
 		}
 	})
 	e.deps.Evidence.Watch(list)
 }
 
-// collectDetails sends attack_details for every incident that has enough packets, or has waited long enough.
+// collectDetails sends attack_details for every incident that has enough packets, or has waited long enough. Those that are looked at and wait on go to the
+// end of the queue.
 func (e *Engine) collectDetails() {
-	keep := e.details[:0]
-	for _, p := range e.details {
+	n := min(len(e.details), detailsTick)
+	queue := e.details
+	for _, p := range queue[:n] {
+		if !e.told[p.inc.ID] { // it is over
+			continue
+		}
 		packets := e.deps.Evidence.Samples(p.inc.Target, p.inc.Direction, e.set.Engine.DetailsPackets)
 		switch {
-		case len(packets) < e.set.Engine.DetailsPackets && e.now.Mono < p.due && e.told[p.inc.ID]:
-			keep = append(keep, p)
-		case len(packets) > 0 && e.told[p.inc.ID]:
+		case len(packets) < e.set.Engine.DetailsPackets && e.now.Mono < p.due:
+			queue = append(queue, p)
+		case len(packets) > 0:
 			e.send(notify.Details(p.inc, e.now.Wall, packets))
 		}
 	}
-	clear(e.details[len(keep):])
-	e.details = keep
+	e.details = append(e.details[:0], queue[n:]...)
+	clear(e.details[len(e.details):cap(e.details)])
 }

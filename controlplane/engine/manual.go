@@ -145,8 +145,6 @@ func (e *Engine) Restore(t time.Time, s State) {
 	for id, why := range e.planner.Restore(e.now.Wall, s.Planner) {
 		e.log.Warn("mitigation of an earlier run left out", "id", id, "reason", why)
 	}
-	if e.deps.Evidence != nil {
-		e.watch()
-	}
+	e.watch()
 	e.log.Info("state restored", "incidents", len(open), "mitigations", len(s.Planner.Active), "saved", s.Saved)
 }

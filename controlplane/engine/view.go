@@ -87,6 +87,8 @@ type Health struct {
 	Journal            JournalStatus
 	// NotifyDropped counts events that a notifier did not take, by its name.
 	NotifyDropped map[string]uint64
+	// DetailsSkipped counts incidents that get no attack_details because too many began at once.
+	DetailsSkipped uint64
 	// Alarms are the faults that need a person, in words; empty when all is well.
 	Alarms []string
 }
@@ -233,7 +235,7 @@ func (e *Engine) health() Health {
 		Shards: h.shards, Late: h.late, LateTotal: h.lateTotal, Hosts: h.hosts, Overflowed: h.overflowed, Saturated: h.saturated,
 		MaxGap: h.maxGap, Conservation: h.conservation, ConservationFaults: h.conservationFaults,
 		Rates: e.meter.Stats(), Incidents: e.machine.Stats(), Planner: e.planner.Stats(), Journal: e.out.journalStatus(),
-		NotifyDropped: make(map[string]uint64, len(c.dropped)),
+		DetailsSkipped: c.detailsSkipped, NotifyDropped: make(map[string]uint64, len(c.dropped)),
 	}
 	for i, n := range c.dropped {
 		v.NotifyDropped[e.deps.Notifiers[i].Name()] += n
@@ -254,7 +256,10 @@ func (e *Engine) alarms(v *Health) (list []string) {
 	alarm(e.lastSnap.overflowing, "the host table is full: raise traffic.hosts_per_worker")
 	alarm(e.lastSnap.saturating, "the flow table is full: raise traffic.flows_per_worker")
 	alarm(v.Conservation != "", "packets are not conserved: "+v.Conservation)
-	alarm(len(e.plan.Refusals) > 0, "guard rails hold back mitigations")
+	held := slices.ContainsFunc(e.plan.Refusals, func(r mitigate.Refusal) bool {
+		return r.Rail != mitigate.RailWhitelist && r.Rail != mitigate.RailKillSwitch // these are somebody's will
+	})
+	alarm(held, "guard rails hold back mitigations")
 	for _, r := range e.out.runners {
 		r.mu.Lock()
 		err := r.status.Err

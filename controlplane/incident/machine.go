@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -138,17 +139,15 @@ func (m *Machine) Configure(set Settings) error {
 	return nil
 }
 
-// RenameGroups maps the hostgroup of every open incident, after a reconfiguration. An incident on the total of a group that is gone
-// ends. f returns the new name and whether the group still exists.
-func (m *Machine) RenameGroups(now Now, f func(string) (string, bool)) []Transition {
+// Regroup moves every open incident to the hostgroup and network that f says, after a reconfiguration. An incident for which f says false ends: the
+// group whose total it is about is gone.
+func (m *Machine) Regroup(now Now, f func(*Incident) (group string, network netip.Prefix, ok bool)) []Transition {
 	now = m.begin(now)
 	for _, e := range m.entries {
-		name, ok := f(e.inc.Hostgroup)
-		e.inc.Hostgroup = name
-		if e.key.target.Group != "" {
-			if _, ok = f(e.key.target.Group); !ok {
-				m.end(now, e, "its hostgroup was removed")
-			}
+		group, network, ok := f(&e.inc)
+		e.inc.Hostgroup, e.inc.Network = group, network
+		if !ok {
+			m.end(now, e, "its hostgroup was removed")
 		}
 	}
 	m.compact()

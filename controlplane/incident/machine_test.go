@@ -450,15 +450,16 @@ func TestRestore(t *testing.T) {
 	}
 }
 
-func TestRenameGroups(t *testing.T) {
+func TestRegroup(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	for _, x := range all {
 		w.set(x, traffic.Incoming, 2000)
 	}
 	w.tick(1)
-	w.note(w.m.RenameGroups(w.now, func(name string) (string, bool) { return "new", name == "global" }))
-	if inc := w.m.Incidents(nil); len(inc) != 2 || inc[0].Hostgroup != "new" || inc[1].Hostgroup != "new" {
+	network := netip.MustParsePrefix("192.0.2.0/25")
+	w.note(w.m.Regroup(w.now, func(inc *Incident) (string, netip.Prefix, bool) { return "new", network, inc.Target.Host.IsValid() }))
+	if inc := w.m.Incidents(nil); len(inc) != 2 || inc[0].Hostgroup != "new" || inc[1].Hostgroup != "new" || inc[0].Network != network {
 		t.Fatalf("%+v", inc)
 	}
 	if w.log[len(w.log)-1] != "1s hostgroup customer active->clear" {

@@ -94,7 +94,7 @@ func relocation(from, to *nets.Table) func(nets.ID) nets.Place {
 func positions[T comparable](from, to []T) []int32 {
 	index := make(map[T]int32, len(to))
 	for i, v := range to {
-		index[v] = int32(i) //nolint:gosec // tables are far smaller than 2^31
+		index[v] = int32(i)
 	}
 	at := make([]int32, len(from))
 	for i, v := range from {

@@ -266,6 +266,9 @@ func (s *Set) Parent(i int) int { return s.groups[i].parent }
 // Calculation is how group i is judged.
 func (s *Set) Calculation(i int) Calculation { return s.groups[i].calculation }
 
+// HostLimits is the group whose limits judge the hosts of group i: itself, or its nearest per_host ancestor. -1 when there is none.
+func (s *Set) HostLimits(i int) int { return s.groups[i].hostFrom }
+
 // Networks are the prefixes of group i; the slice must not be changed.
 func (s *Set) Networks(i int) []netip.Prefix { return s.groups[i].networks }
 

@@ -187,9 +187,17 @@ func TestTotalGroups(t *testing.T) {
 			t.Errorf("%s: %+v", tc.name, got)
 		}
 	}
+	for name, want := range map[string]string{"global": "global", "customer": "global", "special": "special"} {
+		if got := s.Name(s.HostLimits(idx(name))); got != want {
+			t.Errorf("hosts of %s are judged by %s", name, got)
+		}
+	}
 	all := mustCompile(t, map[string]GroupConfig{"global": {Calculation: Total, BanForPPS: ptr(true), ThresholdPPS: ptr[uint64](1)}})
 	if got := all.Judge(nil, &Subject{Target: Target{Host: host4}, In: Rates{PPS: 5}}); len(got) != 0 {
 		t.Errorf("a host was judged though global is total: %+v", got)
+	}
+	if all.HostLimits(0) != -1 {
+		t.Error("hosts have limits though no group judges hosts")
 	}
 	if f := all.Floor()[0].packets; !math.IsInf(f, 1) {
 		t.Errorf("floor %v", f)
