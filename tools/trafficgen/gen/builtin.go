@@ -35,7 +35,7 @@ func background(s Scenario) []Stream {
 		{"ntp", "udp", 0.01, []int{48}, 60, true, 123, 123},
 		{"ping", "icmp", 0.01, []int{56}, 0, false, 0, 0},
 		{"mail", "tcp", 0.04, []int{200, 1400}, 60, false, 0, 25},
-		{"big datagram", "frag_first", 0.002, []int{1472}, 20, false, 0, 0},
+		{"big datagram", "frag_first", 0.002, []int{1440}, 20, false, 0, 0},
 		{"big datagram's rest", "frag_last", 0.002, []int{520}, 20, false, 0, 0},
 	}
 	var streams []Stream

@@ -365,3 +365,26 @@ func BenchmarkNext(b *testing.B) {
 		})
 	}
 }
+
+// TestFitsEthernet holds the plain kinds and the background to an MTU of 1,500, so that they can be sent live.
+func TestFitsEthernet(t *testing.T) {
+	t.Parallel()
+	s := Scenario{Background: 500, Length: seconds(5)}
+	for _, kind := range Kinds() {
+		for _, target := range []string{"10.0.0.1", "2001:db8::1"} {
+			if kinds[kind].link == "" && fits(kind, nil, strings.Contains(target, ":")) {
+				s.Streams = append(s.Streams, Stream{Kind: kind, Target: target, PPS: 10})
+			}
+		}
+	}
+	g, err := New(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f Frame
+	for g.Next(&f) {
+		if len(f.Data) > 1514 || len(f.Data) < 60 {
+			t.Fatalf("%s: a frame of %d bytes", g.Streams()[f.Stream].Name, len(f.Data))
+		}
+	}
+}

@@ -40,8 +40,8 @@ type fragment uint8
 const (
 	whole  fragment = iota
 	first           // offset 0, more to come: has the transport header
-	middle          // offset 1480, more to come
-	last            // offset 1480, the end
+	middle          // offset 1448, more to come
+	last            // offset 1448, the end
 )
 
 // kind is one sort of packet.
@@ -87,7 +87,7 @@ var kinds = map[string]kind{
 	"igmp":          {proto: protoIGMP, sizes: []int{8}, only: 4, vector: "unknown", help: "IGMP"},
 	"ospf":          {proto: protoOSPF, sizes: []int{44}, vector: "unknown", help: "OSPF hello, any other protocol"},
 	"no_next":       {proto: protoNoNext, sizes: []int{8}, only: 6, vector: "unknown", help: "IPv6 with no next header, and data behind it"},
-	"frag_first":    {proto: protoUDP, sizes: []int{1472}, frag: first, vector: "ip_fragmentation", help: "first fragment of a UDP datagram"},
+	"frag_first":    {proto: protoUDP, sizes: []int{1440}, frag: first, vector: "ip_fragmentation", help: "first fragment of a UDP datagram"},
 	"frag_later":    {proto: protoUDP, sizes: []int{512}, frag: middle, vector: "ip_fragmentation", help: "later fragment, more to come"},
 	"frag_last":     {proto: protoUDP, sizes: []int{512}, frag: last, vector: "ip_fragmentation", help: "last fragment"},
 	"frag_tiny":     {proto: protoUDP, sizes: []int{4}, frag: last, vector: "ip_fragmentation", help: "last fragment of 4 bytes"},

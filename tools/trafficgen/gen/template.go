@@ -63,6 +63,9 @@ func (m *maker) prepend(h []byte) { m.b = slices.Concat(h, m.b) }
 func be16(v uint16) []byte { return binary.BigEndian.AppendUint16(nil, v) }
 func be32(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
 
+// laterOffset is where later fragments are, in units of 8 bytes: 1,448, behind a first fragment that fits an MTU of 1,500 in IPv6 too.
+const laterOffset = 181
+
 // Fixed addresses: locally administered MACs (without the runs of zeros that mislead heuristic readers of pseudowires), and L2TP end points outside everything (RFC 5737, RFC 3849).
 var (
 	macDst, macSrc   = []byte{0x02, 0x57, 0xe1, 0x3a, 0x4b, 0x02}, []byte{0x02, 0x57, 0xe1, 0x3a, 0x4b, 0x01}
@@ -148,7 +151,7 @@ func (m *maker) transport(k kind, t *template, v6 bool, payload int) {
 	case protoUDP:
 		length := len(m.b) + 8
 		if k.frag == first {
-			length += 1480
+			length += 8 * laterOffset
 		}
 		m.prepend(slices.Concat(ports, be16(uint16(length)), be16(0)))
 		sum.at = 6
@@ -212,9 +215,9 @@ func (m *maker) network(k kind, t *template, v6 bool, via []string) {
 		case first:
 			bits = 0x2000
 		case middle:
-			bits = 0x2000 | 185
+			bits = 0x2000 | laterOffset
 		case last:
-			bits = 185
+			bits = laterOffset
 		}
 		m.ip4(next, bits, options, nil, nil)
 		if k.badIHL {
@@ -234,9 +237,9 @@ func fragmentBits6(f fragment) uint16 {
 	case first:
 		return 1
 	case middle:
-		return 185<<3 | 1
+		return laterOffset<<3 | 1
 	}
-	return 185 << 3
+	return laterOffset << 3
 }
 
 func extension(name string, next uint8) []byte {
