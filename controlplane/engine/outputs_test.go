@@ -183,7 +183,7 @@ func TestRestore(t *testing.T) {
 		w.steady[h] = 2000
 	}
 	w.tick(2)
-	if _, err := w.e.Block(mitigate.Manual{Prefix: netip.MustParsePrefix("2001:db8::99/128"), By: "root", Reason: "test"}, time.Hour); err != nil {
+	if _, err := w.e.Block(mitigate.Manual{Prefix: netip.MustParsePrefix("2001:db8::99/128"), By: "root", Reason: "test"}, 100*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	before := w.tick(1)
@@ -213,7 +213,7 @@ func TestRestore(t *testing.T) {
 	if got := l.seen(); !slices.Equal(got, []string{"unban " + victims[1]}) {
 		t.Fatal(got)
 	}
-	if v := n.tick(3600); len(v.Mitigations) != 1 {
+	if v := n.tick(60); len(v.Mitigations) != 1 {
 		t.Fatalf("the manual blackhole does not end: %+v", v.Mitigations)
 	}
 }
