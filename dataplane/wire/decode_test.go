@@ -124,9 +124,8 @@ func TestEncapsulations(t *testing.T) {
 
 // dirty fills h with what an earlier frame may have left.
 func dirty(h *wire.Headers) {
-	for _, w := range everyEncap()[:60] {
-		charging(wire.ChargeBoth, true).Decode(w.linkType, w.frame, h)
-	}
+	w := everyEncap()[len(everyEncap())-1]
+	charging(wire.ChargeBoth, true).Decode(w.linkType, w.frame, h)
 	h.Outer = wire.IP{SrcPort: 9, DstPort: 9, Length: 9, Version: 9, Proto: 9, TCPFlags: 9, TTL: 9, Fragment: true, HasPorts: true}
 }
 

@@ -3,6 +3,7 @@ package wire_test
 import (
 	"net/netip"
 	"strings"
+	"sync"
 
 	"github.com/weir-ddos/weir/dataplane/packetbuild"
 	"github.com/weir-ddos/weir/dataplane/wire"
@@ -188,8 +189,10 @@ type wrapped struct {
 	wantLayers []string
 }
 
-// everyEncap builds each encapsulation with each family outside and inside.
-func everyEncap() []wrapped {
+// everyEncap is each encapsulation with each family outside and inside. Nobody may change the frames.
+var everyEncap = sync.OnceValue(buildEncaps)
+
+func buildEncaps() []wrapped {
 	var all []wrapped
 	v := func(a [2]string) string { return map[int]string{4: "ipv4", 6: "ipv6"}[version(a)] }
 	for i, e := range append(append([]encap{}, linkEncaps...), ipEncaps...) {
