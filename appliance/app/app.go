@@ -84,7 +84,7 @@ func New(o Options) (*App, error) {
 	a.evidence.store = store
 	a.evidence.decode(cfg)
 	a.evidence.table.Store(set.Nets)
-	merger, err := merge.New(merge.DefaultConfig(), a.shared.seed, set.Nets, a.shared.clock)
+	merger, err := merge.New(mergeConfig(cfg), a.shared.seed, set.Nets, a.shared.clock)
 	if err != nil {
 		return nil, err
 	}

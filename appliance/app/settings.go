@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-ddos/weir/appliance/config"
 	"github.com/weir-ddos/weir/controlplane/engine"
+	"github.com/weir-ddos/weir/controlplane/merge"
 	"github.com/weir-ddos/weir/controlplane/mitigate"
 	"github.com/weir-ddos/weir/controlplane/notify"
 	"github.com/weir-ddos/weir/controlplane/rule"
@@ -128,4 +129,12 @@ func setLevel(v *slog.LevelVar, name string) {
 func monotonic() func() int64 {
 	start := time.Now()
 	return func() int64 { return int64(time.Since(start)) }
+}
+
+// mergeConfig lets a tick wait for workers up to a tenth of its interval, within 20 to 100 ms: a worker that shares its core
+// with others may need that long to get it, and a tick without it finds an attack one tick later.
+func mergeConfig(cfg *config.Config) merge.Config {
+	c := merge.DefaultConfig()
+	c.Wait = min(max(cfg.Tick/10, c.Wait), 100*time.Millisecond)
+	return c
 }
