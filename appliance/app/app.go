@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/weir-ddos/weir/controlplane/merge"
 	"github.com/weir-ddos/weir/controlplane/mitigate"
 	"github.com/weir-ddos/weir/controlplane/mitigate/bgp"
+	"github.com/weir-ddos/weir/dataplane/cpu"
 	"github.com/weir-ddos/weir/dataplane/probe"
 	"github.com/weir-ddos/weir/dataplane/traffic"
 )
@@ -175,9 +177,7 @@ func (a *App) start(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	plane := a.plane.Load()
-	for _, line := range plane.describe() {
-		a.log.Info("placement", "plan", line)
-	}
+	a.settle(plane)
 	if err := plane.start(ctx, a.source); err != nil {
 		return err
 	}
@@ -188,6 +188,20 @@ func (a *App) start(ctx context.Context, cfg *config.Config) error {
 	})
 	a.done.Go(func() { a.meters.run(ctx, a.plane.Load) })
 	return a.server.Start(ctx)
+}
+
+// settle keeps every other thread of the process off the processors that workers own. Without pinned workers nothing changes.
+func (a *App) settle(p *dataplane) {
+	for _, line := range p.describe() {
+		a.log.Info("placement", "plan", line)
+	}
+	if !p.pinned() {
+		return
+	}
+	if err := cpu.SetProcess(p.plan.Housekeeping); err != nil {
+		a.log.Warn("other threads were not moved off the workers' processors", "err", err)
+	}
+	runtime.GOMAXPROCS(p.plan.MaxProcs)
 }
 
 // Stop ends everything in reverse. The routes stay or go as bgp.on_exit says. It is idempotent.

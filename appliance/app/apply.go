@@ -100,6 +100,7 @@ func (a *App) startPlane(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	a.settle(plane)
 	if err := plane.start(context.Background(), a.source); err != nil {
 		stopped := plane.stop()
 		a.retire(plane)

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/weir-ddos/weir/appliance/api"
+	"github.com/weir-ddos/weir/dataplane/traffic"
+	"github.com/weir-ddos/weir/dataplane/wire"
 )
 
 // counterList collects system counters.
@@ -21,6 +23,7 @@ func (r running) SystemCounters() []api.SystemCounter {
 	v := r.a.engine.View()
 	h := &v.Health
 	l.ports(r.a.meters.ports())
+	l.counted(r.a.source.sums())
 	l.add("total_number_of_hosts", float64(h.Hosts), "rows", "hosts and directions with traffic in the last tick")
 	l.add("speed_recalculation_time_seconds", h.Took.Seconds(), "seconds", "time of the last tick")
 	l.add("tick_longest_seconds", h.MaxTook.Seconds(), "seconds", "time of the longest tick")
@@ -72,4 +75,28 @@ func (l *counterList) ports(list []api.Port) {
 	l.add("total_bytes_processed", float64(bytes), "bytes", "received from all ports, lengths on the wire")
 	l.add("port_dropped_packets", float64(dropped), "packets", "lost by device, kernel or driver before a worker saw them")
 	l.add("port_reopens", float64(reopens), "events", "devices that went away and came back")
+}
+
+// counted adds what the ticks have counted since the start. A frame that is in total_simple_packets_processed and not yet in
+// packets_counted is in the epoch that is being counted.
+func (l *counterList) counted(c counted) {
+	l.add("packets_counted", float64(c.frames), "packets", "frames counted by all ticks")
+	l.add("bytes_counted", float64(c.bytes), "bytes", "their lengths on the wire")
+	names := [traffic.NumFamilies]string{traffic.IPv4: "ipv4", traffic.IPv6: "ipv6"}
+	for f, name := range names {
+		var all traffic.Counter
+		for d := range traffic.NumDirections {
+			sum := &c.totals[f][d]
+			total := sum.Cells.Overlapping(sum.Flows).Total
+			all.Add(total)
+			l.add("total_"+d.String()+"_packets_"+name, float64(total.Packets), "packets", "")
+			l.add("total_"+d.String()+"_bytes_"+name, float64(total.Bytes), "bytes", "")
+		}
+		l.add("total_"+name+"_packets", float64(all.Packets), "packets", "")
+	}
+	for i, n := range c.codes {
+		if code := wire.Code(i); n > 0 && code != wire.OK {
+			l.add("frames_"+code.String(), float64(n), "packets", "frames with this decode code")
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/weir-ddos/weir/appliance/config"
@@ -180,6 +181,11 @@ func (d *dataplane) shards() (list []*traffic.Shard) {
 		list = append(list, w.Shard())
 	}
 	return list
+}
+
+// pinned reports whether any worker owns a processor.
+func (d *dataplane) pinned() bool {
+	return slices.ContainsFunc(d.plan.Workers, func(w cpu.Assignment) bool { return w.CPU >= 0 })
 }
 
 // describe says in words where everything runs.

@@ -30,18 +30,28 @@ func Settings(cfg *config.Config) (engine.Settings, error) {
 	if err != nil {
 		return engine.Settings{}, err
 	}
-	policies := make(map[string]mitigate.Policy, len(cfg.Hostgroups))
-	for name, g := range cfg.Hostgroups {
-		policies[name] = g.Policy
-	}
 	return engine.Settings{
 		Engine: cfg.Engine, Tick: cfg.Tick, Rates: cfg.Rates, Bans: cfg.Bans, Rules: rules, Nets: table, Whitelist: cfg.Whitelist,
 		Mitigate: mitigate.Config{
 			Guard:    cfg.Guard,
 			Site:     mitigate.Site{Networks: cfg.Networks, Whitelist: cfg.Whitelist, Infrastructure: infrastructure(cfg)},
-			Policies: policies,
+			Policies: policies(cfg),
 		},
 	}, nil
+}
+
+// policies resolves each hostgroup's policy along its chain of parents; what is still unset comes from global, which the
+// planner adds. rule.Compile has refused loops and unknown parents.
+func policies(cfg *config.Config) map[string]mitigate.Policy {
+	out := make(map[string]mitigate.Policy, len(cfg.Hostgroups))
+	for name, g := range cfg.Hostgroups {
+		p := g.Policy
+		for up := g.Parent; up != ""; up = cfg.Hostgroups[up].Parent {
+			p = p.Inherit(cfg.Hostgroups[up].Policy)
+		}
+		out[name] = p
+	}
+	return out
 }
 
 // infrastructure lists the addresses whose loss would cut the appliance off: both ends of every BGP session.

@@ -8,6 +8,7 @@ import (
 	"github.com/weir-ddos/weir/controlplane/merge"
 	"github.com/weir-ddos/weir/dataplane/nets"
 	"github.com/weir-ddos/weir/dataplane/traffic"
+	"github.com/weir-ddos/weir/dataplane/wire"
 )
 
 // source is the merger behind a lock, so that workers can come and go while the engine ticks. It implements engine.Source.
@@ -15,6 +16,27 @@ type source struct {
 	mu       sync.Mutex // guards all below; the tick holds it for its few milliseconds
 	merger   *merge.Merger
 	retiring []retiring
+	counted  counted
+}
+
+// counted is what all ticks have counted since the start.
+type counted struct {
+	frames, bytes uint64
+	codes         [wire.NumCodes]uint64
+	totals        traffic.Totals
+}
+
+func (c *counted) add(s *merge.Snapshot) {
+	c.frames += s.Frames
+	c.bytes += s.Bytes
+	for i, n := range s.Codes {
+		c.codes[i] += n
+	}
+	for f := range s.Totals {
+		for d := range s.Totals[f] {
+			c.totals[f][d].Add(&s.Totals[f][d])
+		}
+	}
 }
 
 // retiring are the shards of workers that have stopped, until ticks have taken what they counted.
@@ -33,9 +55,17 @@ func (s *source) Tick(now time.Time) (*merge.Snapshot, error) {
 	defer s.mu.Unlock()
 	snap, err := s.merger.Tick(now)
 	if err == nil {
+		s.counted.add(snap)
 		s.retiring = slices.DeleteFunc(s.retiring, s.dropped)
 	}
 	return snap, err
+}
+
+// sums are what was counted since the start.
+func (s *source) sums() counted {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counted
 }
 
 // dropped counts a tick, and drops the shards after the last.
