@@ -73,14 +73,11 @@ func (h *Headers) ip(i uint8) *IP {
 	return &h.inner[(i-1)%(MaxIP-1)] // the remainder changes nothing and saves the bounds check
 }
 
-// setIPv4 sets Src and Dst to v4-mapped addresses; b is src then dst.
+// setIPv4 sets Src and Dst to v4-mapped addresses, ::ffff:a.b.c.d; b is src then dst. Two stores each, no copy.
 func (ip *IP) setIPv4(b *[8]byte) {
-	put4(&ip.Src, [4]byte(b[0:4]))
-	put4(&ip.Dst, [4]byte(b[4:8]))
-}
-
-// put4 writes ::ffff:a.b.c.d with two stores.
-func put4(dst *[16]byte, a [4]byte) {
-	le.PutUint64(dst[0:8], 0)
-	le.PutUint64(dst[8:16], 0xffff_0000|uint64(le.Uint32(a[:]))<<32)
+	const mapped = 0xffff_0000 // bytes 8 to 11, little endian
+	le.PutUint64(ip.Src[0:8], 0)
+	le.PutUint64(ip.Src[8:16], mapped|uint64(le.Uint32(b[0:4]))<<32)
+	le.PutUint64(ip.Dst[0:8], 0)
+	le.PutUint64(ip.Dst[8:16], mapped|uint64(le.Uint32(b[4:8]))<<32)
 }
