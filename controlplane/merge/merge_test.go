@@ -146,7 +146,7 @@ func write(s *traffic.Shard, r *rand.Rand, w *truth, bursts int) {
 			c.Class, c.NewFlows = traffic.Class(r.IntN(int(traffic.NumClasses))), uint8(r.IntN(2))
 			size := r.Uint64N(9000)
 			c.Word = traffic.OnePacket + size
-			addrs[i] = h.Prepare(c, &k.addr, h.Nets().Lookup(&k.addr), k.dir)
+			c.Set(&k.addr, h.Nets().Lookup(&k.addr), k.dir)
 			one := traffic.Sum{Flows: uint64(c.NewFlows)}
 			one.Cells[c.Class] = traffic.Counter{Packets: 1, Bytes: size}
 			w.add(k, one)
@@ -157,6 +157,7 @@ func write(s *traffic.Shard, r *rand.Rand, w *truth, bursts int) {
 			h.Frames++
 			w.frames++
 		}
+		h.Prepare(charges[:], addrs[:])
 		h.Locate(charges[:], addrs[:])
 		h.Add(charges[:])
 		if r.IntN(100) == 0 {

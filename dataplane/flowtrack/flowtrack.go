@@ -41,12 +41,14 @@ func (c Config) Validate() error {
 }
 
 // Size is the address space in bytes that a Tracker of this configuration reserves.
-func (c Config) Size() uint64 { return 2 * uint64(homes(c.Flows)+maxRun) * lanes * 4 }
+func (c Config) Size() uint64 { return 2 * uint64(homes(c.Flows)+maxRun) * lineSize }
 
 func homes(flows int) int { return (flows*loadDen + loadNum*lanes - 1) / (loadNum * lanes) }
 
 // line is one cache line: tag<<24 | fingerprint, 16 times.
 type line [lanes]uint32
+
+const lineSize = lanes * 4
 
 // Set is the flows of one half.
 type Set struct {
@@ -76,10 +78,22 @@ func (s *Set) init(a *arena.Arena, flows int) (err error) {
 	return err
 }
 
-// Address is where the search for a flow begins, for arena.Prefetch.
-func (s *Set) Address(hash uint64) uintptr {
-	home, _ := bits.Mul64(hash, s.homes)
-	return s.base + uintptr(home)*64
+// Prepare writes where the searches for flows begin to addrs, as many, for arena.Prefetch.
+func (s *Set) Prepare(hashes []uint64, addrs []uintptr) {
+	homes, base := s.homes, s.base
+	addrs = addrs[:len(hashes)]
+	for i, h := range hashes {
+		home, _ := bits.Mul64(h, homes)
+		addrs[i] = base + uintptr(home)*lineSize
+	}
+}
+
+// InsertAll notes flows by their hashes, one after the other, and writes whether they are new to results, as many.
+func (s *Set) InsertAll(hashes []uint64, results []Result) {
+	results = results[:len(hashes)]
+	for i, h := range hashes {
+		results[i] = s.Insert(h)
+	}
 }
 
 // Insert notes a flow by its hash and says whether it is new.

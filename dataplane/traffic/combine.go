@@ -28,13 +28,14 @@ func (t *Table) Combine(src *Table, c *Combining) {
 		rows := src.rows[from:min(from+combineBatch, src.count)]
 		for i := range rows {
 			r := &rows[i]
-			place := r.place()
+			ch := &charges[i]
+			ch.k0, ch.k1, ch.control = r.k0, r.k1, r.control
 			if c.Relocate != nil {
 				a := r.addr()
-				place = c.Relocate(&a)
+				ch.Set(&a, c.Relocate(&a), r.direction())
 			}
-			addrs[i] = t.set(&charges[i], r.k0, r.k1, place, r.direction())
 		}
+		t.prepare(charges[:len(rows)], addrs[:])
 		arena.Prefetch(&addrs[0], len(rows))
 		t.locate(charges[:len(rows)], addrs[:])
 		arena.Prefetch(&addrs[0], len(rows))

@@ -14,7 +14,7 @@
 // sequential write, and merging walks memory forwards. The index is open-addressed by hash, one word an entry, and is
 // searched a burst at a time, so that neither it nor the row is waited for:
 //
-//	prepare (hash, prefetch the index line) -> locate (entry to row, prefetch the row) -> add
+//	set -> prepare (hash, prefetch the index line) -> locate (entry to row, prefetch the row) -> add
 //
 // A row is two cache lines. The first is all that ordinary packets touch:
 //

@@ -73,12 +73,8 @@ func (h *Half) Overflow(place nets.ID, d Direction) *Sum {
 	return &h.overflow[int(place)*2+int(d&1)]
 }
 
-// Prepare notes in c the host that is charged, at a place of this half's Nets; d is Incoming or Outgoing. It returns
-// an address for arena.Prefetch: Locate goes there. The caller sets c's exported fields.
-func (h *Half) Prepare(c *Charge, addr *[16]byte, place nets.ID, d Direction) uintptr {
-	k0, k1 := words(addr)
-	return h.table.set(c, k0, k1, place, d)
-}
+// Prepare hashes charges that were Set and fills addrs, as many, for arena.Prefetch: Locate goes there.
+func (h *Half) Prepare(charges []Charge, addrs []uintptr) { h.table.prepare(charges, addrs) }
 
 // Locate finds or starts the rows of prepared charges and fills addrs, as many, for arena.Prefetch: Add goes there.
 func (h *Half) Locate(charges []Charge, addrs []uintptr) { h.table.locate(charges, addrs) }
@@ -86,23 +82,30 @@ func (h *Half) Locate(charges []Charge, addrs []uintptr) { h.table.locate(charge
 // Add makes the additions of located charges.
 func (h *Half) Add(charges []Charge) {
 	t := &h.table
+	rows := t.rows
 	for i := range charges {
 		c := &charges[i]
-		r := t.at(c)
-		if r == nil {
-			h.overflowed(c)
-			continue
-		}
-		r.flows += uint64(c.NewFlows)
-		if int(c.Class) < firstLine {
-			w := r.first[c.Class] + c.Word
-			if w&drainMask == 0 {
+		if uint(c.row) < uint(len(rows)) && int(c.Class) < firstLine {
+			r := &rows[c.row]
+			if w := r.first[c.Class] + c.Word; r.is(c) && w&drainMask == 0 {
 				r.first[c.Class] = w
+				r.flows += uint64(c.NewFlows)
 				continue
 			}
 		}
-		t.addWord(c.row, c.Class, c.Word)
+		h.addSlow(c)
 	}
+}
+
+// addSlow adds what is not an ordinary packet of a row that was found at once.
+func (h *Half) addSlow(c *Charge) {
+	r := h.table.at(c)
+	if r == nil {
+		h.overflowed(c)
+		return
+	}
+	r.flows += uint64(c.NewFlows)
+	h.table.addWord(c.row, c.Class, c.Word)
 }
 
 func (h *Half) overflowed(c *Charge) {
@@ -153,9 +156,8 @@ func (h *Half) AddRecord(policy InternalPolicy, r *Record) Direction {
 func (h *Half) addHost(addr *[16]byte, place nets.ID, d Direction, class Class, n Counter, flows uint64) {
 	t := &h.table
 	var c Charge
-	k0, k1 := words(addr)
-	t.set(&c, k0, k1, place, d)
-	i := t.find(&c)
+	c.Set(addr, place, d)
+	i := t.search(&c)
 	if i == noRow {
 		h.Overflowed.Add(n)
 		s := h.Overflow(place, d)

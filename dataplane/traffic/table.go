@@ -101,7 +101,7 @@ func (t *Table) entry(hash uint64) uint64 {
 	return t.tag<<tagShift | hash>>3&(1<<fpBits-1)<<rowBits
 }
 
-// Charge is one addition to one row on its way through Prepare, Locate and Add.
+// Charge is one addition to one row on its way through Set, Prepare, Locate and Add.
 type Charge struct {
 	k0, k1  uint64
 	hash    uint64
@@ -115,12 +115,32 @@ type Charge struct {
 	NewFlows uint8
 }
 
-// set fills in whose row it is and returns the address of the index line, for prefetching.
-func (t *Table) set(c *Charge, k0, k1 uint64, place nets.ID, d Direction) uintptr {
-	hash := t.seed.Hash(k0, k1, d)
-	c.k0, c.k1, c.hash, c.control = k0, k1, hash, uint64(d)<<placeBits|uint64(place)
-	home, _ := bits.Mul64(hash, t.homes)
-	return t.indexAt + uintptr(home)*64
+// Set notes whom c charges: an address at a place of the half's Nets, and the direction, Incoming or Outgoing.
+func (c *Charge) Set(addr *[16]byte, place nets.ID, d Direction) {
+	c.k0, c.k1 = words(addr)
+	c.control = uint64(d)<<placeBits | uint64(place)
+}
+
+// prepare hashes the charges and writes the addresses of their index lines, for prefetching.
+func (t *Table) prepare(charges []Charge, addrs []uintptr) {
+	seed, homes, at := &t.seed, t.homes, t.indexAt
+	addrs = addrs[:len(charges)]
+	for i := range charges {
+		c := &charges[i]
+		c.hash = seed.Hash(c.k0, c.k1, Direction(c.control>>placeBits))
+		home, _ := bits.Mul64(c.hash, homes)
+		addrs[i] = at + uintptr(home)*lineSize
+	}
+}
+
+// lineSize is the size of an index line.
+const lineSize = lanes * 8
+
+// search is find for one charge that was only Set.
+func (t *Table) search(c *Charge) uint32 {
+	c.hash = t.seed.Hash(c.k0, c.k1, Direction(c.control>>placeBits))
+	c.row = t.find(c)
+	return c.row
 }
 
 // locate finds each charge's row by its fingerprint, or starts it, and writes the rows' addresses for prefetching.
@@ -198,11 +218,19 @@ func (t *Table) at(c *Charge) *row {
 		if r := &t.rows[c.row]; r.is(c) {
 			return r
 		}
-		if c.row = t.find(c); c.row != noRow { // its fingerprint lied
-			return &t.rows[c.row]
-		}
 	}
-	return nil
+	return t.again(c)
+}
+
+// again searches for the row of a charge that has none or whose fingerprint lied.
+func (t *Table) again(c *Charge) *row {
+	if c.row == noRow {
+		return nil
+	}
+	if c.row = t.find(c); c.row == noRow {
+		return nil
+	}
+	return &t.rows[c.row]
 }
 
 // addWord adds a packed word to a row's class.
@@ -283,8 +311,8 @@ func (t *Table) Read(i int, h *Host) {
 // Find returns the number of a host's row. It changes nothing and may be called by several readers at once.
 func (t *Table) Find(addr *[16]byte, d Direction) (i int, ok bool) {
 	var c Charge
-	k0, k1 := words(addr)
-	t.set(&c, k0, k1, 0, d)
+	c.Set(addr, 0, d)
+	c.hash = t.seed.Hash(c.k0, c.k1, d)
 	home, _ := bits.Mul64(c.hash, t.homes)
 	want := t.entry(c.hash)
 	for l := range t.index[home : home+maxLines] {

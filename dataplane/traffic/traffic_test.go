@@ -134,16 +134,16 @@ func TestDirectionAndFamily(t *testing.T) {
 // rowOf is the row of a host, started if need be.
 func rowOf(t *Table, addr [16]byte, d Direction, place nets.ID) uint32 {
 	var c Charge
-	k0, k1 := words(&addr)
-	t.set(&c, k0, k1, place, d)
-	return t.find(&c)
+	c.Set(&addr, place, d)
+	return t.search(&c)
 }
 
 // charge takes one charge through all steps.
 func charge(h *Half, c Charge, a [16]byte, place nets.ID, d Direction) {
 	charges := []Charge{c}
 	var addrs [1]uintptr
-	h.Prepare(&charges[0], &a, place, d)
+	charges[0].Set(&a, place, d)
+	h.Prepare(charges, addrs[:])
 	h.Locate(charges, addrs[:])
 	h.Add(charges)
 }
@@ -232,7 +232,7 @@ func TestLyingFingerprints(t *testing.T) {
 		for i := range charges {
 			a := host(i)
 			charges[i].Word, charges[i].Class = OnePacket+uint64(i), Class(i%int(NumClasses))
-			h.Prepare(&charges[i], &a, 1, Incoming)
+			charges[i].Set(&a, 1, Incoming)
 			charges[i].hash = 42
 		}
 		h.Locate(charges, addrs)
@@ -264,8 +264,7 @@ func TestEndlessRun(t *testing.T) {
 	for i := range 2 * maxLines * lanes {
 		a := host(i)
 		var c Charge
-		k0, k1 := words(&a)
-		tab.set(&c, k0, k1, 1, Incoming)
+		c.Set(&a, 1, Incoming)
 		c.hash = ^uint64(0) // the last line
 		if got := tab.find(&c); (got == noRow) != (i >= maxLines*lanes) {
 			t.Fatalf("host %d: row %d", i, got)
@@ -586,8 +585,9 @@ func BenchmarkAdd(b *testing.B) {
 				k := i % 64
 				a := addr4(uint32(i) * 2654435761 % uint32(hosts))
 				charges[k].Word = OnePacket + 60
-				addrs[k] = h.Prepare(&charges[k], &a, 1, Incoming)
+				charges[k].Set(&a, 1, Incoming)
 				if i++; k == 63 {
+					h.Prepare(charges[:], addrs[:])
 					arena.Prefetch(&addrs[0], 64)
 					h.Locate(charges[:], addrs[:])
 					arena.Prefetch(&addrs[0], 64)

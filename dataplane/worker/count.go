@@ -16,50 +16,53 @@ const (
 	maxCharges = 2 * maxHeaders
 )
 
-// packet is one charged header between the two passes.
-type packet struct {
-	flow    uint64 // hash of its 5-tuple
-	family  traffic.Family
-	dir     traffic.Direction
-	charges uint8
-	hasFlow bool
-	inTotal bool // the header by which the frame is counted in the totals
+// flow is whom the flow of one charged header counts for.
+type flow struct {
+	first, charges uint8 // its charges
+	family         traffic.Family
+	dir            traffic.Direction
+	inTotal        bool // it is the header by which the frame is counted in the totals
 }
 
-// scratch is the pointer-free memory between the two passes.
+// scratch is the pointer-free memory between the passes.
 type scratch struct {
-	packets  [maxHeaders]packet
 	charges  [maxCharges]traffic.Charge
+	hashes   [maxHeaders]uint64 // of flows
+	flows    [maxHeaders]flow
+	results  [maxHeaders]flowtrack.Result
 	addrs    [maxCharges + maxHeaders]uintptr
-	npackets int
-	ncharges int
-	naddrs   int
+	ncharges uint
+	nflows   uint
 }
 
 // count counts a burst. It is the hot path: see the package comment for what it never does.
 func (w *Worker) count(h *traffic.Half, b *port.Burst, lt wire.LinkType) {
 	s := &w.scratch
-	s.npackets, s.ncharges, s.naddrs = 0, 0, 0
-	var flows *flowtrack.Set
+	s.ncharges, s.nflows = 0, 0
+	var set *flowtrack.Set
 	if w.tracker != nil {
-		flows = w.tracker.Set(h.Index())
+		set = w.tracker.Set(h.Index())
 	}
-	w.decode(h, b, lt, flows)
-	if s.npackets == 0 {
-		return
-	}
-	arena.Prefetch(&s.addrs[0], s.naddrs)
+	w.decode(h, b, lt, set != nil)
+
 	charges := s.charges[:s.ncharges]
+	hashes := s.hashes[:s.nflows]
+	h.Prepare(charges, s.addrs[:])
+	if set != nil {
+		set.Prepare(hashes, s.addrs[len(charges):])
+	}
+	arena.Prefetch(&s.addrs[0], len(charges)+len(hashes))
 	h.Locate(charges, s.addrs[:])
-	arena.Prefetch(&s.addrs[0], s.ncharges)
-	if flows != nil {
-		w.flows(h, flows)
+	arena.Prefetch(&s.addrs[0], len(charges))
+	if set != nil {
+		set.InsertAll(hashes, s.results[:])
+		w.flows(h)
 	}
 	h.Add(charges)
 }
 
 // decode is the first pass: from frames to what they add, without touching a row.
-func (w *Worker) decode(h *traffic.Half, b *port.Burst, lt wire.LinkType, flows *flowtrack.Set) {
+func (w *Worker) decode(h *traffic.Half, b *port.Burst, lt wire.LinkType, flows bool) {
 	table := h.Nets()
 	var targets *probe.Targets
 	sampled := -1
@@ -77,9 +80,9 @@ func (w *Worker) decode(h *traffic.Half, b *port.Burst, lt wire.LinkType, flows 
 			continue
 		}
 		ip, second := w.headers.Charged()
-		w.header(h, table, ip, f, flows, true)
+		w.header(h, table, ip, f.WireLen, flows, true)
 		if second != nil {
-			w.header(h, table, second, f, flows, false)
+			w.header(h, table, second, f.WireLen, flows, false)
 		}
 		if targets != nil || i == sampled {
 			w.evidenceOf(h, ip, second, f, lt, targets, i == sampled)
@@ -89,73 +92,63 @@ func (w *Worker) decode(h *traffic.Half, b *port.Burst, lt wire.LinkType, flows 
 	h.Bytes += bytes
 }
 
-// header notes what one IP header adds.
-func (w *Worker) header(h *traffic.Half, table *nets.Table, ip *wire.IP, f *port.Frame, flows *flowtrack.Set, inTotal bool) {
+// header notes what one IP header adds. The remainders change nothing and save bounds checks.
+func (w *Worker) header(h *traffic.Half, table *nets.Table, ip *wire.IP, wireLen uint32, flows, inTotal bool) {
 	s := &w.scratch
 	src, dst := table.Lookup(&ip.Src), table.Lookup(&ip.Dst)
 	dir := traffic.DirectionOf(src, dst)
 	class := traffic.ClassOf(ip.Proto, ip.TCPFlags, ip.Fragment)
-	n := uint64(f.WireLen)
 	if w.bytesIP {
-		n = uint64(ip.Length)
+		wireLen = ip.Length
 	}
-	p := &s.packets[s.npackets%maxHeaders]
-	s.npackets++
-	p.family, p.dir, p.inTotal, p.charges = traffic.IPv6, dir, inTotal, 0
+	family := traffic.IPv6
 	if ip.Version == 4 {
-		p.family = traffic.IPv4
+		family = traffic.IPv4
 	}
 	if inTotal {
-		c := &h.Totals[p.family][dir].Cells[class]
+		c := &h.Totals[family][dir].Cells[class]
 		c.Packets++
-		c.Bytes += n
+		c.Bytes += uint64(wireLen)
 	}
+	first := s.ncharges
 	in, out := w.policy.Rows(dir)
 	if in {
-		w.charge(h, p, &ip.Dst, dst, traffic.Incoming, class, n)
+		c := &s.charges[s.ncharges%maxCharges]
+		c.Set(&ip.Dst, dst, traffic.Incoming)
+		c.Word, c.Class, c.NewFlows = traffic.OnePacket+uint64(wireLen), class, 0
+		s.ncharges++
 	}
 	if out {
-		w.charge(h, p, &ip.Src, src, traffic.Outgoing, class, n)
+		c := &s.charges[s.ncharges%maxCharges]
+		c.Set(&ip.Src, src, traffic.Outgoing)
+		c.Word, c.Class, c.NewFlows = traffic.OnePacket+uint64(wireLen), class, 0
+		s.ncharges++
 	}
-	if p.hasFlow = flows != nil && ip.HasPorts; p.hasFlow {
-		p.flow = w.seed.HashFlow(&ip.Src, &ip.Dst, ip.Proto, uint32(ip.SrcPort)<<16|uint32(ip.DstPort))
-		s.addrs[s.naddrs] = flows.Address(p.flow)
-		s.naddrs++
+	if flows && ip.HasPorts {
+		k := s.nflows % maxHeaders
+		s.hashes[k] = w.seed.HashFlow(&ip.Src, &ip.Dst, ip.Proto, uint32(ip.SrcPort)<<16|uint32(ip.DstPort))
+		s.flows[k] = flow{uint8(first), uint8(s.ncharges - first), family, dir, inTotal}
+		s.nflows++
 	}
 }
 
-// charge notes an addition to one row.
-func (w *Worker) charge(h *traffic.Half, p *packet, addr *[16]byte, place nets.ID, d traffic.Direction, class traffic.Class, bytes uint64) {
+// flows credits new flows, between the prefetch of the rows and their use.
+func (w *Worker) flows(h *traffic.Half) {
 	s := &w.scratch
-	c := &s.charges[s.ncharges%maxCharges]
-	s.ncharges++
-	p.charges++
-	c.Word, c.Class, c.NewFlows = traffic.OnePacket+bytes, class, 0
-	s.addrs[s.naddrs] = h.Prepare(c, addr, place, d)
-	s.naddrs++
-}
-
-// flows looks the flows up, between the prefetch of the rows and their use.
-func (w *Worker) flows(h *traffic.Half, set *flowtrack.Set) {
-	s := &w.scratch
-	next := 0
-	for i := range s.packets[:s.npackets] {
-		p := &s.packets[i]
-		first := next
-		next += int(p.charges)
-		if !p.hasFlow {
+	for k, r := range s.results[:s.nflows] {
+		if r == flowtrack.Seen {
 			continue
 		}
-		switch set.Insert(p.flow) {
-		case flowtrack.Added:
-			if p.inTotal {
-				h.Totals[p.family][p.dir].Flows++
-			}
-			for k := range s.charges[first:next] {
-				s.charges[first+k].NewFlows = 1
-			}
-		case flowtrack.Full:
+		if r == flowtrack.Full {
 			h.Saturated++
+			continue
+		}
+		f := &s.flows[k]
+		if f.inTotal {
+			h.Totals[f.family][f.dir].Flows++
+		}
+		for i := range f.charges {
+			s.charges[uint(f.first+i)%maxCharges].NewFlows = 1
 		}
 	}
 }
