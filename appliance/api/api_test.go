@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"os/user"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-ddos/weir/appliance/api/apitest"
+	"github.com/weir-ddos/weir/appliance/config"
 )
 
 type answer struct {
@@ -344,6 +346,38 @@ func TestCommitRefusesAndKeeps(t *testing.T) {
 	}
 }
 
+// TestBrokenFilesLeaveTheAppliance: whatever is wrong with a file, reload and import refuse it and nothing changes.
+func TestBrokenFilesLeaveTheAppliance(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../config/testdata/broken/*.yaml")
+	if err != nil || len(files) < 40 {
+		t.Fatalf("%d broken configurations (%v), want 40 and more", len(files), err)
+	}
+	r := apitest.Run(t, apitest.Config)
+	before := r.Server.Config()
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(r.File, text, 0o640); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Server.Reload(); err == nil || !strings.Contains(err.Error(), "weir.yaml:") {
+			t.Errorf("%s: reload says %v", f, err)
+		}
+		if a := do(t, client(r.Socket, nil), "PUT", "/import", string(text)); a.Success || len(a.Problems) == 0 {
+			t.Errorf("%s: import says %+v", f, a)
+		}
+	}
+	if r.Server.Config() != before || len(r.Applied()) != 0 {
+		t.Error("a broken file is in force")
+	}
+	if d := string(ok(t, r, "GET", "/diff").Values); d != "[]" {
+		t.Errorf("a broken file is in the candidate: %s", d)
+	}
+}
+
 func TestCommitOnFullDisk(t *testing.T) {
 	t.Parallel()
 	r := apitest.Run(t, apitest.Config)
@@ -390,7 +424,7 @@ func TestImportExport(t *testing.T) {
 	if d := string(ok(t, r, "GET", "/diff").Values); d != `[]` {
 		t.Errorf("diff after discard is %s", d)
 	}
-	if a = do(t, c, "PUT", "/import", strings.Repeat("#", 33<<20)); a.status != http.StatusRequestEntityTooLarge {
+	if a = do(t, c, "PUT", "/import", strings.Repeat("#", config.MaxFile+1)); a.status != http.StatusRequestEntityTooLarge {
 		t.Errorf("a huge import: %d %s", a.status, a.Error)
 	}
 }

@@ -77,11 +77,11 @@ func (c *candidate) discard() error {
 }
 
 func (c *candidate) replace(text []byte) error {
-	doc, err := edit.New(c.path, text)
-	if err != nil {
+	if _, err := config.Parse(c.path, text, c.parse...); err != nil {
 		return err
 	}
-	if _, err := config.Parse(c.path, text, c.parse...); err != nil {
+	doc, err := edit.New(c.path, text)
+	if err != nil {
 		return err
 	}
 	c.doc = doc

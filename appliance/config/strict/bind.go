@@ -37,13 +37,13 @@ func Parse(file string, text []byte) (*yaml.Node, Problems) {
 		if err.Error() == "EOF" {
 			return &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: 1}, nil
 		}
-		return nil, Problems{syntaxProblem(file, err)}
+		return nil, Problems{syntaxProblem(file, text, err)}
 	}
 	var more yaml.Node
 	if err := dec.Decode(&more); err == nil {
 		return nil, Problems{{File: file, Line: more.Line, Message: "a second YAML document begins here; the configuration is one document"}}
 	} else if err.Error() != "EOF" {
-		return nil, Problems{syntaxProblem(file, err)}
+		return nil, Problems{syntaxProblem(file, text, err)}
 	}
 	root := &doc
 	if doc.Kind == yaml.DocumentNode && len(doc.Content) == 1 {
@@ -56,7 +56,8 @@ func Parse(file string, text []byte) (*yaml.Node, Problems) {
 }
 
 // syntaxProblem takes the line out of the parser's "yaml: line 3: message".
-func syntaxProblem(file string, err error) Problem {
+// What comes without a line is about an anchor, and is looked for.
+func syntaxProblem(file string, text []byte, err error) Problem {
 	msg := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 0
 	if rest, ok := strings.CutPrefix(msg, "line "); ok {
@@ -66,7 +67,12 @@ func syntaxProblem(file string, err error) Problem {
 			}
 		}
 	}
-	return Problem{File: file, Line: line, Message: "not valid YAML: " + msg}
+	if _, name, ok := strings.Cut(msg, "anchor '"); line == 0 && ok {
+		name, _, _ = strings.Cut(name, "'")
+		before, _, _ := strings.Cut(string(text), "*"+name)
+		line = 1 + strings.Count(before, "\n")
+	}
+	return Problem{File: file, Line: max(line, 1), Message: "not valid YAML: " + msg}
 }
 
 // Bind fills v, a pointer to a struct, from a mapping node. Values that the node does not mention keep what v holds,
