@@ -19,7 +19,9 @@ import (
 // touchyRouter answers an UPDATE that holds poison with NOTIFICATION 3/1, as BIRD does with a rule that it dislikes.
 type touchyRouter struct {
 	poison []byte
-	resets atomic.Int32
+	// graceful makes it able to do graceful restart, as most are.
+	graceful bool
+	resets   atomic.Int32
 	// clean counts UPDATEs with NLRI of the present session.
 	clean atomic.Int32
 }
@@ -40,6 +42,13 @@ func (r *touchyRouter) session(c net.Conn) {
 	caps := []gobgp.ParameterCapabilityInterface{gobgp.NewCapFourOctetASNumber(routerASN)}
 	for _, f := range families {
 		caps = append(caps, gobgp.NewCapMultiProtocol(f))
+	}
+	if r.graceful {
+		var tuples []*gobgp.CapGracefulRestartTuple
+		for _, f := range families {
+			tuples = append(tuples, gobgp.NewCapGracefulRestartTuple(f, false))
+		}
+		caps = append(caps, gobgp.NewCapGracefulRestart(false, false, 120, tuples))
 	}
 	open, err := gobgp.NewBGPOpenMessage(routerASN, 90, netip.MustParseAddr("192.0.2.200"),
 		[]gobgp.OptionParameterInterface{gobgp.NewOptionParameterCapability(caps)})
@@ -82,6 +91,15 @@ func (r *touchyRouter) session(c net.Conn) {
 // TestRouterThatResets: the rule that a router answers with a reset is taken back, and the blackholes of that router live on.
 func TestRouterThatResets(t *testing.T) {
 	t.Parallel()
+	for _, graceful := range []bool{false, true} {
+		t.Run(fmt.Sprint("graceful restart ", graceful), func(t *testing.T) {
+			t.Parallel()
+			testRouterThatResets(t, graceful)
+		})
+	}
+}
+
+func testRouterThatResets(t *testing.T, graceful bool) {
 	b := newTestbed(t)
 	cfg := b.peer(t, "touchy")
 	l, err := net.Listen("tcp", netip.AddrPortFrom(cfg.Address, cfg.Port).String())
@@ -89,7 +107,7 @@ func TestRouterThatResets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	r := &touchyRouter{poison: []byte{0x03, 0x81, 0x06, 0x09}} // protocol TCP, then flags
+	r := &touchyRouter{graceful: graceful, poison: []byte{0x03, 0x81, 0x06, 0x09}} // protocol TCP, then flags
 	go r.serve(l)
 	c := b.client(t)
 	good := []mitigate.Mitigation{blackhole("four", "203.0.113.1/32"), blackhole("six", "2001:db8::1/128")}

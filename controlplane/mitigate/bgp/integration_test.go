@@ -305,6 +305,31 @@ func TestLimitGuard(t *testing.T) {
 	}
 }
 
+// TestLimitLearned: max_routes says more than the router takes. One reset teaches us.
+func TestLimitLearned(t *testing.T) {
+	t.Parallel()
+	b := newTestbed(t)
+	r := b.bird(t, func(cfg *routertest.Config) { cfg.MaxRoutes = 10 })
+	c := b.client(t)
+	want := []mitigate.Mitigation{blackhole("six", "2001:db8::1/128")}
+	for i := range 14 {
+		want = append(want, blackhole(fmt.Sprint(i), fmt.Sprintf("203.0.113.%d/32", 10+i)))
+	}
+	reconcile(t, c, want...)
+	eventually(t, 30*time.Second, "seven of fourteen, and the other family", func() string {
+		st := c.Status()
+		n4, err4 := r.Count(t.Context(), routertest.IPv4)
+		n6, err6 := r.Count(t.Context(), routertest.IPv6)
+		if n4 != 7 || n6 != 1 || st.Announced != 8 || len(st.Refused) != 7 {
+			return fmt.Sprint(n4, err4, n6, err6, stringOf(st))
+		}
+		return ""
+	})
+	if st := c.Status(); st.Peers[0].Flaps != 1 || !strings.Contains(st.Peers[0].LastError, "subcode 1") {
+		t.Errorf("status is %s", stringOf(st))
+	}
+}
+
 func TestRouterThatRefusesTheSession(t *testing.T) {
 	t.Parallel()
 	b := newTestbed(t)
@@ -341,7 +366,7 @@ func TestInProcessPeer(t *testing.T) {
 	b := newTestbed(t)
 	lo := netip.IPv6Loopback()
 	cfg := b.peer(t, "peer")
-	cfg.Address, cfg.PeerAddress, cfg.Port, cfg.RouterID = lo, lo, freePort(t, lo), cfg.Address
+	cfg.Address, cfg.PeerAddress, cfg.Port, cfg.RouterID = lo, lo, uint16(10_000+os.Getpid()%10_000), cfg.Address
 	b.cfg.Peers[0].Address, b.cfg.Peers[0].LocalAddress, b.cfg.Peers[0].Port = lo, lo, cfg.Port
 	r, err := routertest.StartPeer(t.Context(), cfg)
 	if err != nil {

@@ -47,7 +47,7 @@ func dial(ctx context.Context, path string, patience time.Duration) (*link, *hel
 	// A speaker answers this one at once, whatever else it is at.
 	hurry, cancel := context.WithTimeout(ctx, patience/3)
 	defer cancel()
-	resp, err := l.call(hurry, &request{Op: opHello})
+	resp, err := l.call(hurry, &request{Op: opHello, PID: os.Getpid()})
 	if err == nil && resp.Hello == nil {
 		err = errors.New("not a speaker")
 	}
@@ -129,20 +129,25 @@ func (l *link) call(ctx context.Context, req *request) (*response, error) {
 		return nil, err
 	}
 	for {
+		var resp response
 		select {
-		case resp := <-l.answers:
-			if resp.ID != req.ID {
-				continue
-			}
-			if resp.Err != "" {
-				return &resp, errors.New(resp.Err)
-			}
-			return &resp, nil
-		case <-l.broken:
-			return nil, l.failure()
+		case resp = <-l.answers:
 		case <-ctx.Done():
 			return nil, ctx.Err()
+		case <-l.broken:
+			select {
+			case resp = <-l.answers: // the last word before the end
+			default:
+				return nil, l.failure()
+			}
 		}
+		if resp.ID != req.ID {
+			continue
+		}
+		if resp.Err != "" {
+			return &resp, errors.New(resp.Err)
+		}
+		return &resp, nil
 	}
 }
 

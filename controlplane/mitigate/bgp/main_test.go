@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -85,24 +84,16 @@ func newTestbed(t *testing.T) *testbed {
 func (b *testbed) peer(t *testing.T, name string) routertest.Config {
 	t.Helper()
 	addr := nextLoopback()
-	port := freePort(t, addr)
 	b.cfg.Peers = append(b.cfg.Peers, Peer{
-		Name: name, Address: addr, Port: port, RemoteASN: routerASN, LocalAddress: b.us, MultihopTTL: 5, MaxRoutes: 20_000,
+		Name: name, Address: addr, Port: routerPort, RemoteASN: routerASN, LocalAddress: b.us, MultihopTTL: 5, MaxRoutes: 20_000,
 	})
 	return routertest.Config{
-		Name: name, Address: addr, Port: port, ASN: routerASN, PeerAddress: b.us, PeerASN: ourASN, Multihop: true,
+		Name: name, Address: addr, Port: routerPort, ASN: routerASN, PeerAddress: b.us, PeerASN: ourASN, Multihop: true,
 	}
 }
 
-func freePort(t *testing.T, addr netip.Addr) uint16 {
-	t.Helper()
-	l, err := net.Listen("tcp", netip.AddrPortFrom(addr, 0).String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return uint16(l.Addr().(*net.TCPAddr).Port)
-}
+// routerPort is free on every address of nextLoopback, and outside the range of ports that the kernel hands out.
+const routerPort = 1790
 
 // bird starts BIRD for the testbed, or skips.
 func (b *testbed) bird(t *testing.T, change func(*routertest.Config)) *routertest.BIRD {

@@ -29,8 +29,10 @@ const (
 
 // request is one message from the appliance: four bytes of length, big-endian, then JSON.
 type request struct {
-	ID     uint64                `json:"id"`
-	Op     string                `json:"op"`
+	ID uint64 `json:"id"`
+	Op string `json:"op"`
+	// PID is the appliance's, in a hello.
+	PID    int                   `json:"pid,omitempty"`
 	Config *Config               `json:"config,omitempty"`
 	Want   []mitigate.Mitigation `json:"want,omitempty"`
 	// Graceful asks a shutdown to leave the routes with the routers.

@@ -26,6 +26,7 @@ type service struct {
 
 	mu      sync.Mutex // guards what follows
 	charge  net.Conn   // the connection in charge, or nil
+	pid     int        // of the appliance in charge
 	since   time.Time  // when charge became nil
 	timeout time.Duration
 	exit    Exit
@@ -100,7 +101,7 @@ func (v *service) answer(ctx context.Context, c net.Conn, req *request) *respons
 	}
 	switch req.Op {
 	case opHello:
-		v.takeCharge(c)
+		v.takeCharge(c, req.PID)
 		resp.Hello = &hello{Version: protocolVersion, PID: os.Getpid()}
 	case opConfigure:
 		if req.Config == nil {
@@ -144,15 +145,17 @@ func (v *service) inCharge(c net.Conn) bool {
 }
 
 // takeCharge gives charge to the newest: an appliance that restarts must not be kept out by the one that hangs.
-func (v *service) takeCharge(c net.Conn) {
+func (v *service) takeCharge(c net.Conn, pid int) {
 	v.mu.Lock()
-	old := v.charge
-	v.charge = c
+	old, oldPID := v.charge, v.pid
+	v.charge, v.pid = c, pid
 	v.mu.Unlock()
 	if old == nil || old == c {
 		return
 	}
-	v.log.Warn("a new appliance takes charge of the BGP speaker from one that is still connected")
+	if pid != oldPID {
+		v.log.Warn("a new appliance takes charge of the BGP speaker from one that is still connected", "new", pid, "old", oldPID)
+	}
 	// The old one may be stuck: it gets its notice if it listens, and is hung up on either way.
 	go func() {
 		_ = v.send(old, &response{Err: superseded})

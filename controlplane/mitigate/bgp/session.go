@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,12 +56,17 @@ type session struct {
 	since      time.Time // of state
 	negotiated []gobgp.Family
 	lastErr    string // of the last loss, or of the first attempts
-	dialErr    string // of the last attempt to connect
-	flaps      uint64
-	stopping   bool
+	// noted is the NOTIFICATION that ended the session or the attempt. GoBGP's events do not always have it: they call the
+	// loss of a session with graceful restart a graceful restart, whatever ended it.
+	noted    notification
+	dialErr  string // of the last attempt to connect
+	flaps    uint64
+	stopping bool
 	// routes are what is in the server's table, by route.key.
 	routes  map[string]*held
 	breaker breaker
+	// learned are the limits that the router turned out to have, where max_routes says more than is true.
+	learned map[gobgp.Family]int
 	refused map[string]string // mitigation id -> why this router does not get it
 }
 
@@ -80,7 +86,7 @@ func newSession(cfg Config, peer Peer, log *slog.Logger, now func() time.Time, k
 	s := &session{
 		cfg: cfg, peer: peer, log: log.With("peer", peer.Name), now: now, kick: kick,
 		state: gobgp.BGP_FSM_IDLE, since: now(),
-		routes: map[string]*held{}, refused: map[string]string{}, breaker: breaker{},
+		routes: map[string]*held{}, refused: map[string]string{}, breaker: breaker{}, learned: map[gobgp.Family]int{},
 	}
 	listener := &tap{Handler: s.log.Handler(), established: &s.established, notify: s.onNotification, dialed: s.onDialError}
 	s.srv = server.NewBgpServer(server.LoggerOption(slog.New(listener), new(slog.LevelVar)))
@@ -200,6 +206,9 @@ func (s *session) sameSession(cfg Config, peer Peer) bool {
 
 func (s *session) setPeer(peer Peer) {
 	s.mu.Lock()
+	if peer.MaxRoutes != s.peer.MaxRoutes {
+		clear(s.learned)
+	}
 	s.peer = peer
 	s.mu.Unlock()
 }
@@ -219,6 +228,11 @@ func (s *session) plan(want []mitigate.Mitigation, now time.Time) (map[string]*h
 		}
 		if why := s.breaker.refuses(r.key, now); why != "" {
 			refused[id] = why
+			return
+		}
+		if most, ok := s.learned[r.family]; ok && count[r.family] >= most {
+			refused[id] = fmt.Sprintf("router %s reset the session at its own limit; no more than %d routes for %s until max_routes is set",
+				s.peer.Name, most, familyName(r.family))
 			return
 		}
 		if count[r.family] >= limit {
@@ -348,12 +362,12 @@ func (s *session) onPeer(ev *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
 	down := was == gobgp.BGP_FSM_ESTABLISHED && st.SessionState != gobgp.BGP_FSM_ESTABLISHED
 	up := was != gobgp.BGP_FSM_ESTABLISHED && st.SessionState == gobgp.BGP_FSM_ESTABLISHED
 	if isFault(st) {
-		s.lastErr = st.DisconnectMessage
+		s.lastErr = cmp.Or(s.noted.text, st.DisconnectMessage)
 	}
 	rejected := 0
 	s.established.Store(st.SessionState == gobgp.BGP_FSM_ESTABLISHED)
 	if up {
-		s.dialErr = ""
+		s.dialErr, s.noted = "", notification{}
 		if s.flaps == 0 {
 			s.lastErr = "" // the first attempts did not matter
 		}
@@ -362,7 +376,8 @@ func (s *session) onPeer(ev *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
 	if down {
 		s.negotiated = nil
 		s.flaps++
-		rejected = s.blame(st)
+		rejected = s.blame()
+		s.learnLimit()
 	}
 	names, lastErr, stopping := familyNames(s.negotiated), s.lastErr, s.stopping
 	s.mu.Unlock()
@@ -379,11 +394,11 @@ func (s *session) onPeer(ev *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
 }
 
 // onNotification and onDialError are called by whatever goroutine of GoBGP's logs.
-func (s *session) onNotification(text string) {
+func (s *session) onNotification(n notification) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.stopping {
-		s.lastErr = text
+		s.noted, s.lastErr = n, n.text
 	}
 }
 
@@ -405,9 +420,8 @@ func isFault(st apiutil.PeerState) bool {
 
 // blame quarantines the routes that may have made the router reset the session with an UPDATE error (RFC 4271 6.3):
 // those that the session has not yet survived. A blackhole is blamed only when there is no such rule.
-func (s *session) blame(st apiutil.PeerState) (rejected int) {
-	if st.DisconnectReason != api.PeerState_DISCONNECT_REASON_NOTIFICATION_RECEIVED ||
-		!strings.Contains(st.DisconnectMessage, "code 3(") {
+func (s *session) blame() (rejected int) {
+	if !s.noted.received || s.noted.code != gobgp.BGP_ERROR_UPDATE_MESSAGE_ERROR {
 		return 0
 	}
 	now := s.now()
@@ -415,7 +429,7 @@ func (s *session) blame(st apiutil.PeerState) (rejected int) {
 		for key, h := range s.routes {
 			isFlow := h.route.family == gobgp.RF_FS_IPv4_UC || h.route.family == gobgp.RF_FS_IPv6_UC
 			if !h.proven && isFlow == flow {
-				s.breaker.trip(key, fmt.Sprintf("rejected by router %s: %s", s.peer.Name, st.DisconnectMessage), now)
+				s.breaker.trip(key, fmt.Sprintf("rejected by router %s: %s", s.peer.Name, s.noted.text), now)
 				rejected++
 			}
 		}
@@ -424,6 +438,33 @@ func (s *session) blame(st apiutil.PeerState) (rejected int) {
 		}
 	}
 	return rejected
+}
+
+// learnLimit keeps a router that closed the session for too many routes (RFC 4486, Cease 6/1) from doing so for ever: next time
+// it gets no more than what it had accepted before, or half as many when it had accepted none.
+func (s *session) learnLimit() {
+	n := s.noted
+	if !n.received || n.code != gobgp.BGP_ERROR_CEASE || n.sub != gobgp.BGP_ERROR_SUB_MAXIMUM_NUMBER_OF_PREFIXES_REACHED {
+		return
+	}
+	all, proven := map[gobgp.Family]int{}, map[gobgp.Family]int{}
+	for _, h := range s.routes {
+		all[h.route.family]++
+		if h.proven {
+			proven[h.route.family]++
+		}
+	}
+	for f, n := range all {
+		if proven[f] == n {
+			continue // nothing was new in this family: it is not the one
+		}
+		most := proven[f]
+		if most == 0 {
+			most = n / 2
+		}
+		s.learned[f] = max(most, 1)
+	}
+	s.kick()
 }
 
 // tick marks routes that the session has survived as proven. It reports whether a route on probation has become proven, or

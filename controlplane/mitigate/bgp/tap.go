@@ -16,7 +16,7 @@ type tap struct {
 	// established mutes what is said per message: there is nothing to listen for while the session is up.
 	established *atomic.Bool
 	// notify takes a notification, dialed the reason why a connection failed.
-	notify func(text string)
+	notify func(notification)
 	dialed func(reason string)
 }
 
@@ -29,9 +29,11 @@ func (h *tap) Enabled(ctx context.Context, l slog.Level) bool {
 func (h *tap) Handle(ctx context.Context, r slog.Record) error {
 	switch r.Message {
 	case "sent notification":
-		h.notify("notification-sent " + notificationText(&r))
+		h.notify(readNotification("notification-sent ", &r))
 	case "received notification":
-		h.notify("notification-received " + notificationText(&r))
+		n := readNotification("notification-received ", &r)
+		n.received = true
+		h.notify(n)
 	case "failed to connect":
 		r.Attrs(func(a slog.Attr) bool {
 			if a.Key == "Error" {
@@ -46,27 +48,33 @@ func (h *tap) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, r)
 }
 
-// notificationText puts a logged notification into the words that GoBGP's events use, and adds what the other side wrote
+// notification is a BGP NOTIFICATION message (RFC 4271 section 4.5).
+type notification struct {
+	received  bool // by us, rather than sent
+	code, sub uint8
+	text      string
+}
+
+// readNotification puts a logged notification into the words that GoBGP's events use, and adds what the other side wrote
 // (RFC 9003).
-func notificationText(r *slog.Record) string {
-	var code, sub uint8
+func readNotification(what string, r *slog.Record) (n notification) {
 	said := ""
 	r.Attrs(func(a slog.Attr) bool {
 		switch a.Key {
 		case "Code":
-			code = uint8(a.Value.Int64())
+			n.code = uint8(a.Value.Int64())
 		case "Subcode":
-			sub = uint8(a.Value.Int64())
+			n.sub = uint8(a.Value.Int64())
 		case "Communicated-Reason":
 			said = a.Value.String()
 		}
 		return true
 	})
-	text := gobgp.NewNotificationErrorCode(code, sub).String()
+	n.text = what + gobgp.NewNotificationErrorCode(n.code, n.sub).String()
 	if said != "" {
-		text += ": " + said
+		n.text += ": " + said
 	}
-	return text
+	return n
 }
 
 // WithAttrs implements slog.Handler.
