@@ -87,7 +87,7 @@ func bad() []porttest.Bad {
 		value any
 	}{
 		{"block_size", 5000}, {"block_size", 0}, {"block_size", 1 << 30}, {"block_size", "4MiB"},
-		{"blocks", 1}, {"blocks", 5000}, {"blocks", -1}, {"blocks", 4000}, {"retire", "0s"}, {"retire", "1s"}, {"retire", 8},
+		{"blocks", 1}, {"blocks", 5000}, {"blocks", -1}, {"retire", "0s"}, {"retire", "1s"}, {"retire", 8},
 		{"fanout", "hsah"}, {"fanout_group", 65536}, {"fanout_group", -1}, {"promiscuous", "yes"}, {"outgoing", 1},
 		{"wait", "11ms"}, {"wait", "-1ms"},
 	} {
@@ -98,6 +98,8 @@ func bad() []porttest.Bad {
 		})
 	}
 	return append(all,
+		porttest.Bad{Name: "ring too large", Want: []string{"options.blocks: 4096 blocks of 1048576 bytes"},
+			Config: port.Config{Device: "x", Options: map[string]any{"blocks": 4096, "block_size": 1 << 20}}},
 		porttest.Bad{Name: "long name", Config: port.Config{Device: "a23456789012345678"}, Want: []string{"device: "}},
 		porttest.Bad{Name: "too many queues", Config: port.Config{Device: "x", Queues: 300}, Want: []string{"queues: 300"}})
 }
