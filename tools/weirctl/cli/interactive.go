@@ -163,7 +163,8 @@ func openHistory() *history {
 
 // Add takes a line that was entered. Secrets are not kept, nor is the same line twice in a row.
 func (h *history) Add(line string) {
-	if strings.TrimSpace(line) == "" || strings.Contains(line, "password") || (len(h.lines) > 0 && h.lines[len(h.lines)-1] == line) {
+	line = strings.TrimSpace(line)
+	if line == "" || strings.Contains(line, "password") || (len(h.lines) > 0 && h.lines[len(h.lines)-1] == line) {
 		return
 	}
 	h.lines = append(h.lines, line)
