@@ -3,6 +3,7 @@ package journal
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"os"
@@ -291,6 +292,38 @@ func TestRandomDamage(t *testing.T) {
 	if noticed < 10 {
 		t.Errorf("only %d of 60 damaged files were noticed: the test flips nothing that matters", noticed)
 	}
+}
+
+// TestPageThatLeadsBackToItself: a pointer that is flipped so that the tree has a cycle must not keep the appliance in it.
+func TestPageThatLeadsBackToItself(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "journal.db")
+	j := open(t, path)
+	mustSave(t, j, state(500, 1))
+	j.Close()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pageSize, turned := os.Getpagesize(), 0
+	for at := 0; at < len(b); at += pageSize {
+		if p := b[at:]; binary.NativeEndian.Uint16(p[8:]) == branchPage && binary.NativeEndian.Uint64(p) == uint64(at/pageSize) {
+			binary.NativeEndian.PutUint64(p[pageHeader+8:], uint64(at/pageSize)) // its first child is itself
+			turned++
+		}
+	}
+	if turned == 0 {
+		t.Fatal("the file has no branch page")
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, path)
+	mustLoad(t, j)
+	if s := j.Stats(); s.Damaged != 1 {
+		t.Errorf("%+v", s)
+	}
+	mustSave(t, j, state(2, 2))
 }
 
 func TestDamagedFilesDoNotPileUp(t *testing.T) {

@@ -131,6 +131,9 @@ func (j *Journal) examine(db *bolt.DB) (onDisk map[string]map[string]uint64, err
 			if err := examinePages(tx, info.Size(), int64(db.Info().PageSize)); err != nil {
 				return err
 			}
+			if err := examineTree(tx, j.cfg.Path, int64(db.Info().PageSize)); err != nil {
+				return err
+			}
 			err := tx.ForEach(func(name []byte, b *bolt.Bucket) (err error) {
 				onDisk[string(name)], err = j.examineBucket(string(name), b)
 				return err
