@@ -63,6 +63,7 @@ func (r *touchyRouter) session(c net.Conn) {
 	}
 	send(open)
 	send(gobgp.NewBGPKeepAliveMessage())
+	greeted := false
 	for {
 		head := make([]byte, 19)
 		if _, err := io.ReadFull(c, head); err != nil {
@@ -83,7 +84,14 @@ func (r *touchyRouter) session(c net.Conn) {
 				r.clean.Add(1)
 			}
 		case gobgp.BGP_MSG_KEEPALIVE:
-			send(gobgp.NewBGPKeepAliveMessage())
+			if greeted {
+				send(gobgp.NewBGPKeepAliveMessage())
+				continue
+			}
+			greeted = true
+			for _, f := range families { // a speaker that restarts waits for these
+				send(gobgp.NewEndOfRib(f))
+			}
 		}
 	}
 }
