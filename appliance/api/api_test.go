@@ -475,7 +475,10 @@ func as(socket string, uid, gid int) func() (net.Conn, error) {
 		wg.Go(func() {
 			runtime.LockOSThread() // not unlocked: the thread ends with the goroutine, whatever ids it has
 			const same = ^uintptr(0)
-			unix.RawSyscall(unix.SYS_SETRESGID, same, uintptr(gid), same)
+			if _, _, e := unix.RawSyscall(unix.SYS_SETRESGID, same, uintptr(gid), same); e != 0 {
+				err = e
+				return
+			}
 			if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, same, uintptr(uid), same); e != 0 {
 				err = e
 				return
@@ -548,11 +551,13 @@ func TestOneUserCannotTakeAllConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		conns = append(conns, c)
-		defer c.Close()
+		t.Cleanup(func() { _ = c.Close() })
 	}
 	closed := 0
 	for _, c := range conns { // those beyond the limit are closed at once, the others wait for a request
-		c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		if err := c.SetReadDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := c.Read(make([]byte, 1)); errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
 			closed++
 		}

@@ -66,7 +66,7 @@ func answer(w http.ResponseWriter, e envelope, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	w.Write(append(text, '\n')) // the client may be gone
+	_, _ = w.Write(append(text, '\n')) // the client may be gone
 }
 
 // list is a Values that is [] and not null when there is nothing.

@@ -217,10 +217,8 @@ func (c *category) option(object []string, word string) (target, error) {
 
 // validName is what an object may be called.
 func validName(name string) error {
-	ok := name != "" && len(name) <= 64 && !strings.ContainsFunc(name, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.:/", r))
-	})
-	if !ok {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/"
+	if name == "" || len(name) > 64 || strings.Trim(name, allowed) != "" {
 		return fail(400, "%q cannot be a name; use up to 64 letters, digits, - and _", name)
 	}
 	return nil

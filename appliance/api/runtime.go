@@ -14,7 +14,7 @@ import (
 // Applier makes the running appliance follow a new configuration without a restart. It either applies all of it or returns an
 // error and leaves the old one in force. It is called by one goroutine at a time.
 type Applier interface {
-	Apply(old, new *config.Config) error
+	Apply(old, next *config.Config) error
 }
 
 // Errors that Runtime returns, wrapped with what was asked for; the API turns them into clear refusals.

@@ -140,7 +140,7 @@ func (s *Server) listen(path string) error {
 		})
 	}
 	if old != nil {
-		old.Close()
+		_ = old.Close() // nobody is served there any more, whatever it says
 	}
 	return nil
 }
@@ -156,17 +156,19 @@ func listenUnix(path string) (*peerListener, error) {
 			return nil, fmt.Errorf("socket %s: there is a file of another kind", path)
 		}
 		if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-			c.Close()
+			_ = c.Close()
 			return nil, fmt.Errorf("socket %s: another process answers there; is weir running already?", path)
 		}
-		os.Remove(path)
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("socket %s: %w", path, err)
+		}
 	}
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("socket %s: %w", path, err)
 	}
 	if err := os.Chmod(path, 0o666); err != nil {
-		l.Close()
+		_ = l.Close()
 		return nil, fmt.Errorf("socket %s: %w", path, err)
 	}
 	return &peerListener{Listener: l, perUser: make(map[uint32]int)}, nil
@@ -241,7 +243,7 @@ func (l *peerListener) Accept() (net.Conn, error) {
 		}
 		p, err := peerOf(c)
 		if err != nil || !l.enter(p.UID) {
-			c.Close()
+			_ = c.Close()
 			continue
 		}
 		return &peerConn{Conn: c, peer: p, gone: func() { l.leave(p.UID) }}, nil

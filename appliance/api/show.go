@@ -102,8 +102,13 @@ func (s *Server) showTotals(q *request, f Family) (envelope, error) {
 			name string
 			rate Rate
 		}{
-			{"traffic", d.r.Total}, {"tcp", d.r.TCP}, {"tcp_syn", d.r.TCPSYN}, {"udp", d.r.UDP}, {"icmp", d.r.ICMP},
-			{"fragments", d.r.Fragments}, {"other", d.r.Other},
+			{"traffic", d.r.Total},
+			{"tcp", d.r.TCP},
+			{"tcp_syn", d.r.TCPSYN},
+			{"udp", d.r.UDP},
+			{"icmp", d.r.ICMP},
+			{"fragments", d.r.Fragments},
+			{"other", d.r.Other},
 		} {
 			name := d.name + " " + c.name
 			out = append(out, TrafficCounter{name, math.Round(c.rate.Packets), "pps"}, TrafficCounter{name, mbps(c.rate.Bytes), "mbps"})
@@ -239,14 +244,12 @@ func (s *Server) showSystem(q *request, _ Family) (envelope, error) {
 	}
 	out := slices.Clone(s.deps.Runtime.SystemCounters())
 	st := s.Stats()
-	for _, c := range []SystemCounter{
+	out = append(out, []SystemCounter{
 		{"api_requests", float64(st.Requests), "requests", "answered by the API since start"},
 		{"api_denied", float64(st.Denied), "requests", "refused for lack of rights"},
 		{"api_failed", float64(st.Failed), "requests", "answered with an error"},
 		{"api_changes", float64(st.Changes), "changes", "done through the API"},
-	} {
-		out = append(out, c)
-	}
+	}...)
 	return list(out), nil
 }
 

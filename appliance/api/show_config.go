@@ -112,7 +112,8 @@ func (s *Server) showConfig(q *request, c *category) (envelope, error) {
 		return showObjects(c, tree), nil
 	}
 	parts, found := c.object(s.cand.doc, q.words[1])
-	if !found && !(q.words[0] == "hostgroup" && q.words[1] == "global") {
+	always := q.words[0] == "hostgroup" && q.words[1] == "global"
+	if !found && !always {
 		return envelope{}, s.noObject(q.words[0], q.words[1], tree)
 	}
 	if len(q.words) == 2 {

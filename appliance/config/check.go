@@ -52,7 +52,7 @@ func Check(args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stderr, "weir check: %v\n", err)
 			return 1
 		}
-		stdout.Write(text) // a broken pipe is the reader's affair
+		_, _ = stdout.Write(text) // a broken pipe is the reader's affair
 		return 0
 	}
 	fmt.Fprintf(stdout, "%s: valid: %s, %s, %s\n", *path,

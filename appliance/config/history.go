@@ -101,8 +101,8 @@ func (a *Archive) Add(text []byte, r Revision) (Revision, error) {
 		return Revision{}, err
 	}
 	for i := 0; i < len(list)+1-a.keep; i++ {
-		os.Remove(a.file(list[i].Number, ".yaml")) // an old file that stays does no harm
-		os.Remove(a.file(list[i].Number, ".json"))
+		_ = os.Remove(a.file(list[i].Number, ".yaml")) // an old file that stays does no harm
+		_ = os.Remove(a.file(list[i].Number, ".json"))
 	}
 	return r, nil
 }
@@ -117,8 +117,8 @@ type Staged struct{ tmp, path string }
 // Stage writes text beside path, synced to disk, with the mode of what is there now, or mode. Commit puts it in place
 // at once and whole; Discard removes it. A power cut leaves the old file or the new one.
 func Stage(path string, text []byte, mode fs.FileMode) (*Staged, error) {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
@@ -145,14 +145,14 @@ func (s *Staged) Commit() error {
 		return fmt.Errorf("write %s: %w", s.path, err)
 	}
 	if dir, err := os.Open(filepath.Dir(s.path)); err == nil {
-		dir.Sync() // not every file system can; the rename itself is atomic
-		dir.Close()
+		_ = dir.Sync() // not every file system can; the rename itself is atomic
+		_ = dir.Close()
 	}
 	return nil
 }
 
 // Discard removes what was staged.
-func (s *Staged) Discard() { os.Remove(s.tmp) }
+func (s *Staged) Discard() { _ = os.Remove(s.tmp) }
 
 // WriteFile replaces a file at once and whole.
 func WriteFile(path string, text []byte, mode fs.FileMode) error {

@@ -156,7 +156,8 @@ func (c *Config) checkHostgroups() error {
 		errs = append(errs, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Hostgroups)) {
-		for _, p := range strict.FromError("", "hostgroups."+name, c.Hostgroups[name].Policy.Validate(), nil) {
+		policy := c.Hostgroups[name].Policy
+		for _, p := range strict.FromError("", "hostgroups."+name, policy.Validate(), nil) {
 			errs = append(errs, fmt.Errorf("%s: %s", p.Path, p.Message))
 		}
 	}

@@ -70,24 +70,24 @@ type Running struct {
 }
 
 // Run starts a server with text as weir.yaml in a directory of its own; the test's end stops it. Keys api and history are appended.
-func Run(t testing.TB, text string) *Running {
-	t.Helper()
+func Run(tb testing.TB, text string) *Running {
+	tb.Helper()
 	dir, err := os.MkdirTemp("", "weirapi") // short: a socket's path has at most 107 bytes
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	r := &Running{Appliance: &Appliance{}, Socket: filepath.Join(dir, "api.sock"), File: filepath.Join(dir, "weir.yaml")}
 	text += fmt.Sprintf("api: {socket: %s}\nhistory: {directory: %s}\n", r.Socket, filepath.Join(dir, "history"))
 	if err := os.WriteFile(r.File, []byte(text), 0o640); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	cfg, err := config.Parse(r.File, []byte(text))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	r.mitigations = []api.Mitigation{
 		attack("6c9e2f4e-0000-4000-8000-000000000004", "192.0.2.10/32", "announced"),
@@ -103,14 +103,14 @@ func Run(t testing.TB, text string) *Running {
 		Now: func() time.Time { return Start },
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := r.Server.Start(context.Background()); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := r.Server.Stop(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return r

@@ -45,10 +45,10 @@ func value(t *testing.T, s string) *yaml.Node {
 func TestEditKeepsTheRest(t *testing.T) {
 	t.Parallel()
 	set := func(path, v string) func(*testing.T, *Doc) error {
-		return func(t *testing.T, d *Doc) error { return d.Set(strict.Split(path), value(t, v)) }
+		return func(t *testing.T, d *Doc) error { t.Helper(); return d.Set(strict.Split(path), value(t, v)) }
 	}
 	add := func(path, v string) func(*testing.T, *Doc) error {
-		return func(t *testing.T, d *Doc) error { return d.Append(strict.Split(path), value(t, v)) }
+		return func(t *testing.T, d *Doc) error { t.Helper(); return d.Append(strict.Split(path), value(t, v)) }
 	}
 	del := func(path string) func(*testing.T, *Doc) error {
 		return func(_ *testing.T, d *Doc) error { return d.Remove(strict.Split(path)) }

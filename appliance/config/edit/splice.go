@@ -32,9 +32,8 @@ func inline(n *yaml.Node) (string, bool) {
 
 // plain says whether s holds nothing that could need quotes inside brackets, except what the parser then tells.
 func plain(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:", r))
-	})
+	const harmless = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:"
+	return s != "" && strings.Trim(s, harmless) == ""
 }
 
 func copyNode(n *yaml.Node) *yaml.Node {

@@ -3,6 +3,7 @@ package strict
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -167,10 +168,7 @@ func isJoin(err error, parts []error) bool {
 
 // isPath says whether s looks like a configuration key or a path of keys rather than like words.
 func isPath(s string) bool {
-	if s == "" || len(s) > 200 || !(s[0] >= 'a' && s[0] <= 'z' || s[0] == '[') {
-		return false
-	}
-	return !strings.ContainsFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.[]", r))
-	})
+	return len(s) <= 200 && pathLike.MatchString(s)
 }
+
+var pathLike = regexp.MustCompile(`^([a-z\[]|[0-9][a-z])[A-Za-z0-9_.\[\]-]*$`)

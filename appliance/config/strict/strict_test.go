@@ -26,9 +26,11 @@ type sample struct {
 	Addr   netip.Addr       `json:"addr,omitzero"`
 	Float  float64          `json:"float"`
 	Int    int16            `json:"int"`
-	hidden int
+	hidden string
 	Skip   int `json:"-"`
 }
+
+var _ = sample{}.hidden // only its not being a key matters
 
 func bindText(t *testing.T, text string) (sample, Lines, Problems) {
 	t.Helper()

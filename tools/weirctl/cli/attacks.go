@@ -166,14 +166,26 @@ func (s *session) printMitigation(a *answer) error {
 		source = "manual"
 	}
 	lines := [][2]string{
-		{"IP", bareHost(m.Prefix)}, {"UUID", m.ID}, {"Hostgroup", m.Hostgroup}, {"Host Network", m.Network},
-		{"Detection Source", source}, {"Detection Threshold", m.Threshold}, {"Detection Direction", m.Direction},
+		{"IP", bareHost(m.Prefix)},
+		{"UUID", m.ID},
+		{"Hostgroup", m.Hostgroup},
+		{"Host Network", m.Network},
+		{"Detection Source", source},
+		{"Detection Threshold", m.Threshold},
+		{"Detection Direction", m.Direction},
 	}
 	if !s.fcli {
 		lines = append(lines, [][2]string{
-			{"Prefix", m.Prefix}, {"What", m.what()}, {"State", m.State}, {"Refused", m.Refused}, {"Reason", m.Reason},
-			{"Next Hop", m.NextHop}, {"Communities", strings.Join(m.Communities, " ")}, {"Incident", m.Incident},
-			{"Created", when(m.Created)}, {"Until", when(m.Expires)},
+			{"Prefix", m.Prefix},
+			{"What", m.what()},
+			{"State", m.State},
+			{"Refused", m.Refused},
+			{"Reason", m.Reason},
+			{"Next Hop", m.NextHop},
+			{"Communities", strings.Join(m.Communities, " ")},
+			{"Incident", m.Incident},
+			{"Created", when(m.Created)},
+			{"Until", when(m.Expires)},
 		}...)
 	}
 	for _, l := range lines {
@@ -253,9 +265,21 @@ func (s *session) printIncident(a *answer) error {
 		return err
 	}
 	for _, l := range [][2]string{
-		{"Target", i.Target}, {"Direction", i.Direction}, {"State", i.State}, {"Vector", i.Vector}, {"Protocol", i.Protocol}, {"Why", i.why()},
-		{"Also over", strings.Join(i.Others, " ")}, {"Peak", count(i.PeakPPS) + " packets/s"}, {"Hostgroup", i.Hostgroup}, {"Network", i.Network},
-		{"Start", when(i.Start)}, {"Last seen", when(i.LastBreach)}, {"Not before", when(i.Until)}, {"End", when(i.End)}, {"ID", i.ID},
+		{"Target", i.Target},
+		{"Direction", i.Direction},
+		{"State", i.State},
+		{"Vector", i.Vector},
+		{"Protocol", i.Protocol},
+		{"Why", i.why()},
+		{"Also over", strings.Join(i.Others, " ")},
+		{"Peak", count(i.PeakPPS) + " packets/s"},
+		{"Hostgroup", i.Hostgroup},
+		{"Network", i.Network},
+		{"Start", when(i.Start)},
+		{"Last seen", when(i.LastBreach)},
+		{"Not before", when(i.Until)},
+		{"End", when(i.End)},
+		{"ID", i.ID},
 	} {
 		if l[1] != "" && l[1] != "-" {
 			fmt.Fprintf(s.out, "%-10s  %s\n", l[0], l[1])

@@ -102,7 +102,7 @@ func (s *session) flags(args []string) ([]string, error) {
 			break
 		}
 		if rest[0] == "__complete" { // words being typed are not options of ours
-			words, rest = rest, nil
+			words = rest
 			break
 		}
 		words, rest = append(words, rest[0]), rest[1:]
@@ -202,8 +202,7 @@ func didYouMean(word string, known []string) string {
 // failed prints a refusal: every problem of a configuration on its own line, else the text.
 func (s *session) failed(a *answer) error {
 	if s.json {
-		s.out.Write(a.raw)
-		return errShown
+		return errors.Join(errShown, s.raw(a))
 	}
 	if len(a.Problems) > 0 {
 		fmt.Fprintf(s.errs, "%s: not done:\n", s.name)
@@ -213,6 +212,12 @@ func (s *session) failed(a *answer) error {
 		return errShown
 	}
 	return errors.New(a.Error)
+}
+
+// raw prints the answer as it came.
+func (s *session) raw(a *answer) error {
+	_, err := s.out.Write(a.raw)
+	return err
 }
 
 func (s *session) show(words []string) error {
@@ -228,8 +233,7 @@ func (s *session) show(words []string) error {
 		return s.failed(a)
 	}
 	if s.json {
-		s.out.Write(a.raw)
-		return nil
+		return s.raw(a)
 	}
 	return s.print(words, a)
 }
@@ -243,8 +247,7 @@ func (s *session) change(method string, words []string, body io.Reader) error {
 		return s.failed(a)
 	}
 	if s.json {
-		s.out.Write(a.raw)
-		return nil
+		return s.raw(a)
 	}
 	if a.Warning != "" {
 		fmt.Fprintf(s.errs, "%s: warning: %s\n", s.name, a.Warning)

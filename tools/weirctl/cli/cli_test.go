@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-ddos/weir/appliance/api/apitest"
 )
@@ -51,7 +52,7 @@ func want(t *testing.T, r *apitest.Running, wantStatus int, wantOut, wantErr str
 }
 
 func TestMain(m *testing.M) {
-	os.Setenv("TZ", "UTC") // before the first use of local time
+	time.Local = time.UTC
 	os.Exit(m.Run())
 }
 

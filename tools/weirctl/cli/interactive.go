@@ -68,7 +68,7 @@ func (s *session) dialog(out *os.File) int {
 	if err != nil {
 		return s.report(fmt.Errorf("terminal: %w", err))
 	}
-	defer term.Restore(fd, raw)
+	defer func() { _ = term.Restore(fd, raw) }()
 	screen := struct {
 		io.Reader
 		io.Writer

@@ -261,9 +261,13 @@ func (s *session) printHost(a *answer) error {
 		name    string
 		in, out rate
 	}{
-		{"total", t.Incoming.Total, t.Outgoing.Total}, {"tcp", t.Incoming.TCP, t.Outgoing.TCP}, {"tcp_syn", t.Incoming.TCPSYN, t.Outgoing.TCPSYN},
-		{"udp", t.Incoming.UDP, t.Outgoing.UDP}, {"icmp", t.Incoming.ICMP, t.Outgoing.ICMP},
-		{"fragments", t.Incoming.Fragments, t.Outgoing.Fragments}, {"other", t.Incoming.Other, t.Outgoing.Other},
+		{"total", t.Incoming.Total, t.Outgoing.Total},
+		{"tcp", t.Incoming.TCP, t.Outgoing.TCP},
+		{"tcp_syn", t.Incoming.TCPSYN, t.Outgoing.TCPSYN},
+		{"udp", t.Incoming.UDP, t.Outgoing.UDP},
+		{"icmp", t.Incoming.ICMP, t.Outgoing.ICMP},
+		{"fragments", t.Incoming.Fragments, t.Outgoing.Fragments},
+		{"other", t.Incoming.Other, t.Outgoing.Other},
 	} {
 		rows = append(rows, []string{c.name, count(c.in.Packets), megabits(c.in.Bytes), count(c.out.Packets), megabits(c.out.Bytes)})
 	}
