@@ -145,7 +145,9 @@ func (a *App) restore() {
 		a.log.Error("the journal cannot be read: starting without what an earlier run knew", "err", err)
 		return
 	}
-	a.engine.Restore(time.Now(), s)
+	if !s.Saved.IsZero() { // a new journal knows nothing
+		a.engine.Restore(time.Now(), s)
+	}
 }
 
 // Start brings everything up. Routes of an earlier run are taken up before the first packet is counted, so that a restart
