@@ -13,6 +13,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -75,14 +77,23 @@ func (l *Lab) Restart(ctx context.Context) (*Weir, error) {
 	defer log.Close()
 	w.cmd = l.App.Command(context.WithoutCancel(ctx), l.binary, "run", "-c", w.Config)
 	w.cmd.Stdout, w.cmd.Stderr = log, log
-	if err := w.cmd.Start(); err != nil {
+	started := make(chan error, 1)
+	go func() {
+		// The kernel kills the appliance when the thread that started it ends (see netns.Command), and threads end with
+		// every NS.Do: this one is kept until the appliance is gone.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := w.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = w.cmd.Wait() // the log says how it ended
+			w.exited.Store(true)
+			close(w.done)
+		}
+	}()
+	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start weir: %w", err)
 	}
-	go func() {
-		_ = w.cmd.Wait() // the log says how it ended
-		w.exited.Store(true)
-		close(w.done)
-	}()
 	l.OnClose(w.end)
 	err = Wait(ctx, startTime, "answer of the API", func() (bool, error) {
 		if w.exited.Load() {
@@ -104,6 +115,12 @@ func (w *Weir) Log() string {
 	b, _ := os.ReadFile(w.log) // an unreadable log is an empty one
 	return string(b)
 }
+
+// Running reports whether the process is still there.
+func (w *Weir) Running() bool { return !w.exited.Load() }
+
+// Signal sends a signal to the process.
+func (w *Weir) Signal(s syscall.Signal) error { return w.cmd.Process.Signal(s) }
 
 // Kill is kill -9: nothing is tidied up.
 func (w *Weir) Kill() {
@@ -127,10 +144,19 @@ func (w *Weir) Stop(limit time.Duration) error {
 // end kills the appliance and every speaker of this lab.
 func (w *Weir) end() error {
 	w.Kill()
-	for _, pid := range w.Speakers() {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
+	return w.KillSpeakers()
+}
+
+// KillSpeakers is kill -9 of this lab's BGP speakers; it returns when they are gone. A living appliance starts a new one.
+func (w *Weir) KillSpeakers() error {
+	old := w.Speakers()
+	for _, pid := range old {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone already
 	}
-	return Wait(context.Background(), 5*time.Second, "end of the speaker", func() (bool, error) { return len(w.Speakers()) == 0, nil })
+	return Wait(context.Background(), 5*time.Second, "end of the speaker", func() (bool, error) {
+		now := w.Speakers()
+		return !slices.ContainsFunc(old, func(pid int) bool { return slices.Contains(now, pid) }), nil
+	})
 }
 
 // Speakers are the process ids of this lab's BGP speakers.
@@ -185,6 +211,23 @@ func (w *Weir) Get(path string, out any) error { return w.Call(http.MethodGet, p
 
 // Put is `set`, or an action such as commit.
 func (w *Weir) Put(path string) error { return w.Call(http.MethodPut, path, nil, nil) }
+
+// Mitigations are what is planned, announced or not.
+func (w *Weir) Mitigations() (list []api.Mitigation, err error) {
+	return list, w.Get("mitigations", &list)
+}
+
+// Alarms are the faults that need a person, in words.
+func (w *Weir) Alarms() (texts []string, err error) {
+	var list []api.SystemCounter
+	err = w.Get("system_counters", &list)
+	for _, c := range list {
+		if c.Name == "alarm" {
+			texts = append(texts, c.Description)
+		}
+	}
+	return texts, err
+}
 
 // Incidents are all that are open; with all those that are over, too.
 func (w *Weir) Incidents(all bool) (list []api.Incident, err error) {
