@@ -82,7 +82,7 @@ func (o order) paced() error {
 	if err != nil {
 		return err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	src, dst, sport := o.places()
 	rnd := rand.New(rand.NewPCG(1, 2))
 	frames := make([][]byte, 1<<15)
@@ -120,7 +120,7 @@ func (o order) flat() error {
 	if err != nil {
 		return fmt.Errorf("generator program: %w", err)
 	}
-	defer prog.Close()
+	defer func() { _ = prog.Close() }()
 	for {
 		_, err := prog.Run(&ebpf.RunOptions{
 			Data: o.frame(), Repeat: 1 << 20, Flags: unix.BPF_F_TEST_XDP_LIVE_FRAMES, BatchSize: 64,

@@ -72,7 +72,7 @@ type Result struct {
 // Run measures one case, in two namespaces of its own. It needs root and two processors.
 func Run(c Case) (r Result, err error) {
 	r.Case = c
-	a, b, clean, err := lab(c)
+	a, b, clean, err := lab()
 	if err != nil {
 		return r, err
 	}
@@ -96,7 +96,7 @@ func Run(c Case) (r Result, err error) {
 }
 
 // lab makes the cable.
-func lab(c Case) (a, b *netns.Link, clean func() error, err error) {
+func lab() (a, b *netns.Link, clean func() error, err error) {
 	var made []*netns.NS
 	clean = func() (err error) {
 		for _, n := range made {
@@ -126,10 +126,10 @@ func lab(c Case) (a, b *netns.Link, clean func() error, err error) {
 
 // measure runs the generator and reads the clocks: first idle, then warm-up, then the figure.
 func (r *Result) measure(p port.Port, a *netns.Link) error {
-	const settle = 500 * time.Millisecond
+	settle := min(r.Time, 500*time.Millisecond)
 	time.Sleep(settle)
 	before, begin := cpu(), time.Now()
-	time.Sleep(time.Second)
+	time.Sleep(settle)
 	r.Idle = float64(cpu()-before) / float64(time.Since(begin))
 
 	exe, err := os.Executable()

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { netns.Main(m) }
 var serial atomic.Uint32
 
 // cable makes a veth pair and returns the names of its ends.
-func cable(t testing.TB, queues int) (a, b string) {
+func cable(t *testing.T, queues int) (a, b string) {
 	t.Helper()
 	n := serial.Add(1)
 	a, b = fmt.Sprintf("ta%d", n), fmt.Sprintf("tb%d", n)
@@ -33,18 +33,20 @@ func sender(device string) func([][]byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		defer s.Close()
+		defer func() { _ = s.Close() }()
 		return s.Send(frames)
 	}
 }
 
 // ip runs ip in the test's namespace and returns what went wrong.
-func ip(t testing.TB, args ...string) func() error {
+func ip(t *testing.T, args ...string) func() error {
+	t.Helper()
 	return func() error { netns.HereIP(t, args...); return nil }
 }
 
 func live(options map[string]any) func(t *testing.T, queues int) porttest.Device {
 	return func(t *testing.T, queues int) porttest.Device {
+		t.Helper()
 		a, b := cable(t, queues)
 		return porttest.Device{
 			Config:  port.Config{Driver: "afpacket", Device: b, Options: options},
@@ -86,10 +88,23 @@ func bad() []porttest.Bad {
 		key   string
 		value any
 	}{
-		{"block_size", 5000}, {"block_size", 0}, {"block_size", 1 << 30}, {"block_size", "4MiB"},
-		{"blocks", 1}, {"blocks", 5000}, {"blocks", -1}, {"retire", "0s"}, {"retire", "1s"}, {"retire", 8},
-		{"fanout", "hsah"}, {"fanout_group", 65536}, {"fanout_group", -1}, {"promiscuous", "yes"}, {"outgoing", 1},
-		{"wait", "11ms"}, {"wait", "-1ms"},
+		{"block_size", 5000},
+		{"block_size", 0},
+		{"block_size", 1 << 30},
+		{"block_size", "4MiB"},
+		{"blocks", 1},
+		{"blocks", 5000},
+		{"blocks", -1},
+		{"retire", "0s"},
+		{"retire", "1s"},
+		{"retire", 8},
+		{"fanout", "hsah"},
+		{"fanout_group", 65536},
+		{"fanout_group", -1},
+		{"promiscuous", "yes"},
+		{"outgoing", 1},
+		{"wait", "11ms"},
+		{"wait", "-1ms"},
 	} {
 		all = append(all, porttest.Bad{
 			Name:   fmt.Sprint(b.key, " ", b.value),
@@ -98,8 +113,10 @@ func bad() []porttest.Bad {
 		})
 	}
 	return append(all,
-		porttest.Bad{Name: "ring too large", Want: []string{"options.blocks: 4096 blocks of 1048576 bytes"},
-			Config: port.Config{Device: "x", Options: map[string]any{"blocks": 4096, "block_size": 1 << 20}}},
+		porttest.Bad{
+			Name: "ring too large", Want: []string{"options.blocks: 4096 blocks of 1048576 bytes"},
+			Config: port.Config{Device: "x", Options: map[string]any{"blocks": 4096, "block_size": 1 << 20}},
+		},
 		porttest.Bad{Name: "long name", Config: port.Config{Device: "a23456789012345678"}, Want: []string{"device: "}},
 		porttest.Bad{Name: "too many queues", Config: port.Config{Device: "x", Queues: 300}, Want: []string{"queues: 300"}})
 }
@@ -111,14 +128,14 @@ func TestDefaultsAreValid(t *testing.T) {
 	}
 }
 
-func mustOpen(t testing.TB, cfg port.Config) port.Port {
+func mustOpen(t *testing.T, cfg port.Config) port.Port {
 	t.Helper()
 	cfg.Driver = "afpacket"
 	p, err := port.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Close() })
+	t.Cleanup(func() { _ = p.Close() })
 	return p
 }
 
@@ -129,8 +146,10 @@ func TestFanoutModes(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			a, b := cable(t, 4)
-			p := mustOpen(t, port.Config{Device: b, Queues: 3,
-				Options: map[string]any{"fanout": mode, "block_size": 262144, "blocks": 16}})
+			p := mustOpen(t, port.Config{
+				Device: b, Queues: 3,
+				Options: map[string]any{"fanout": mode, "block_size": 262144, "blocks": 16},
+			})
 			var frames [][]byte
 			for i := range 600 {
 				frames = append(frames, porttest.Build(uint32(i), porttest.Shape{Flow: i, V6: i%2 == 1}))
@@ -279,8 +298,8 @@ func TestCloseWaitsForRelease(t *testing.T) {
 		}
 	}
 	select {
-	case <-closed:
-		t.Fatal("closed while a burst was held")
+	case err := <-closed:
+		t.Fatal("closed while a burst was held: ", err)
 	default:
 	}
 	q.Release(&burst)

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 var serial atomic.Uint32
 
 // cable makes a veth pair and returns the names of its ends.
-func cable(t testing.TB, queues int) (a, b string) {
+func cable(t *testing.T, queues int) (a, b string) {
 	t.Helper()
 	n := serial.Add(1)
 	a, b = fmt.Sprintf("xa%d", n), fmt.Sprintf("xb%d", n)
@@ -46,17 +46,19 @@ func send(device string) func([][]byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		defer s.Close()
+		defer func() { _ = s.Close() }()
 		return s.Send(frames)
 	}
 }
 
-func ip(t testing.TB, args ...string) func() error {
+func ip(t *testing.T, args ...string) func() error {
+	t.Helper()
 	return func() error { netns.HereIP(t, args...); return nil }
 }
 
 func live(options map[string]any) func(t *testing.T, queues int) porttest.Device {
 	return func(t *testing.T, queues int) porttest.Device {
+		t.Helper()
 		a, b := cable(t, queues)
 		return porttest.Device{
 			Config:  port.Config{Driver: "afxdp", Device: b, Options: options},
@@ -99,9 +101,20 @@ func bad() []porttest.Bad {
 		key   string
 		value any
 	}{
-		{"mode", "fast"}, {"mode", 1}, {"copy", "no"}, {"frame_size", 1024}, {"frame_size", "2048"}, {"frames", 1000},
-		{"frames", 32}, {"frames", 131072}, {"frames", -64}, {"pass", "arp"}, {"pass", []any{"ospf"}},
-		{"pass", []any{"host/nobody"}}, {"wait", "1s"}, {"wait", true},
+		{"mode", "fast"},
+		{"mode", 1},
+		{"copy", "no"},
+		{"frame_size", 1024},
+		{"frame_size", "2048"},
+		{"frames", 1000},
+		{"frames", 32},
+		{"frames", 131072},
+		{"frames", -64},
+		{"pass", "arp"},
+		{"pass", []any{"ospf"}},
+		{"pass", []any{"host/nobody"}},
+		{"wait", "1s"},
+		{"wait", true},
 	} {
 		all = append(all, porttest.Bad{
 			Name:   fmt.Sprint(b.key, " ", b.value),
@@ -110,9 +123,11 @@ func bad() []porttest.Bad {
 		})
 	}
 	return append(all,
-		porttest.Bad{Name: "generic zerocopy",
+		porttest.Bad{
+			Name:   "generic zerocopy",
 			Config: port.Config{Device: "x", Options: map[string]any{"mode": "generic", "copy": "zerocopy"}},
-			Want:   []string{"options.copy: "}},
+			Want:   []string{"options.copy: "},
+		},
 		porttest.Bad{Name: "too many queues", Config: port.Config{Device: "x", Queues: 300}, Want: []string{"queues: 300"}})
 }
 
@@ -123,19 +138,19 @@ func TestDefaultsAreValid(t *testing.T) {
 	}
 }
 
-func mustOpen(t testing.TB, cfg port.Config) port.Port {
+func mustOpen(t *testing.T, cfg port.Config) port.Port {
 	t.Helper()
 	cfg.Driver = "afxdp"
 	p, err := port.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Close() })
+	t.Cleanup(func() { _ = p.Close() })
 	return p
 }
 
 // attached reports whether an XDP program is on the device.
-func attached(t testing.TB, dev string) bool {
+func attached(t *testing.T, dev string) bool {
 	t.Helper()
 	out, err := exec.Command("ip", "link", "show", dev).CombinedOutput()
 	if err != nil {
@@ -195,7 +210,7 @@ func TestOpenErrors(t *testing.T) {
 		tc.cfg.Driver = "afxdp"
 		p, err := port.Open(tc.cfg)
 		if err == nil {
-			p.Close()
+			_ = p.Close()
 			t.Errorf("%s: opened", tc.name)
 			continue
 		}
@@ -225,7 +240,7 @@ func TestPassedFramesReachTheKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer kernel.Close()
+	defer func() { _ = kernel.Close() }()
 	for i, s := range []porttest.Shape{{Flow: 200}, {Flow: 200, V6: true}, {Flow: 201}, {Flow: 201, V6: true}} {
 		if _, err := send(a)([][]byte{porttest.Build(uint32(i), s)}); err != nil {
 			t.Fatal(err)
@@ -271,10 +286,10 @@ func TestJumboIsCounted(t *testing.T) {
 func hold(dev string) {
 	p, err := port.Open(port.Config{Driver: "afxdp", Device: dev})
 	if err != nil {
-		fmt.Println("error:", err)
+		fmt.Fprintln(os.Stdout, "error:", err)
 		os.Exit(1)
 	}
-	fmt.Println("open", p.Stats().Mode)
+	fmt.Fprintln(os.Stdout, "open", p.Stats().Mode)
 	select {}
 }
 
@@ -316,7 +331,7 @@ func TestKill(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	defer p.Close()
+	defer func() { _ = p.Close() }()
 	if _, err := send(a)([][]byte{porttest.Build(1, porttest.Shape{})}); err != nil {
 		t.Fatal(err)
 	}

@@ -117,12 +117,12 @@ func program(t *testing.T, rules []string) *ebpf.Program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { sockets.Close() })
+	t.Cleanup(func() { _ = sockets.Close() })
 	prog, err := p.load(sockets, xdpDrop)
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}
-	t.Cleanup(func() { prog.Close() })
+	t.Cleanup(func() { _ = prog.Close() })
 	return prog
 }
 

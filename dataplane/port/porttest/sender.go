@@ -23,8 +23,7 @@ func NewSender(device string) (*Sender, error) {
 		return nil, fmt.Errorf("send on %s: %w", device, err)
 	}
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: dev.Index}); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("send on %s: %w", device, err)
+		return nil, errors.Join(fmt.Errorf("send on %s: %w", device, err), unix.Close(fd))
 	}
 	return &Sender{fd}, nil
 }

@@ -1,3 +1,4 @@
+//nolint:thelper // these are the tests themselves: a failure must show its own line
 package porttest
 
 import (
@@ -125,8 +126,8 @@ func sendAll(dev Device, frames [][]byte, group int) error {
 }
 
 // Collect polls the queues of p in turn, as one worker would, until it has want frames or patience ends.
-func Collect(t testing.TB, p port.Port, want int) []Got {
-	t.Helper()
+func Collect(tb testing.TB, p port.Port, want int) []Got {
+	tb.Helper()
 	var (
 		b        port.Burst
 		got      []Got
@@ -209,8 +210,15 @@ func compare(t *testing.T, got []Got, frames [][]byte) {
 func tags(t *testing.T, d Driver) {
 	var frames [][]byte
 	for i, tags := range [][]uint32{
-		nil, {0x81000064}, {0x8100e064}, {0x88a80064}, {0x88a80064, 0x81000065},
-		{0x81000064, 0x81000065}, {0x91000064, 0x81000065}, {0x81000064, 0x81000065, 0x81000066}, {0x81000000},
+		nil,
+		{0x81000064},
+		{0x8100e064},
+		{0x88a80064},
+		{0x88a80064, 0x81000065},
+		{0x81000064, 0x81000065},
+		{0x91000064, 0x81000065},
+		{0x81000064, 0x81000065, 0x81000066},
+		{0x81000000},
 	} {
 		for _, v6 := range []bool{false, true} {
 			for _, size := range []int{60, 64, 1514} {
@@ -343,8 +351,7 @@ func closing(t *testing.T, d Driver) {
 func wrongName(t *testing.T, d Driver) {
 	p, err := port.Open(d.Missing)
 	if err == nil {
-		p.Close()
-		t.Fatal("opened")
+		t.Fatal("opened, and closed with ", p.Close())
 	}
 	for _, want := range []string{d.Missing.Device, d.Missing.Driver} {
 		if !strings.Contains(err.Error(), want) {
@@ -363,8 +370,11 @@ func badConfig(t *testing.T, d Driver) {
 		{"no device", port.Config{}, []string{"device: "}},
 		{"queues", port.Config{Device: "x", Queues: -1}, []string{"queues: -1"}},
 		{"unknown option", port.Config{Device: "x", Options: map[string]any{"no_such": 1}}, []string{"options.no_such: unknown"}},
-		{"two at once", port.Config{Device: "x", Queues: -1, Options: map[string]any{"no_such": 1}},
-			[]string{"options.no_such: ", "queues: "}},
+		{
+			"two at once",
+			port.Config{Device: "x", Queues: -1, Options: map[string]any{"no_such": 1}},
+			[]string{"options.no_such: ", "queues: "},
+		},
 	}, d.Bad...)
 	for _, b := range bad {
 		b.Config.Driver = name

@@ -35,20 +35,20 @@ func survey(name string) (*file, []wire.LinkType, error) {
 	}
 	info, err := h.Stat()
 	if err != nil {
-		h.Close()
+		_ = h.Close() // only read
 		return nil, nil, pathCause(err)
 	}
 	regular := info.Mode().IsRegular()
 	several := regular && isPcapng(h)
 	r, err := pcapfile.NewReader(h)
 	if err != nil {
-		h.Close()
+		_ = h.Close() // only read
 		return nil, nil, err
 	}
 	rec, err := r.Next()
 	if err != nil && !errors.Is(err, io.EOF) && regular {
 		// Nothing to play, and the reader of the file will say so again with its place.
-		h.Close()
+		_ = h.Close() // only read
 		return nil, nil, err
 	}
 	f.empty = err != nil
@@ -70,7 +70,7 @@ func survey(name string) (*file, []wire.LinkType, error) {
 			links = append(links, rec.LinkType)
 		}
 	}
-	h.Close()
+	_ = h.Close() // only read
 	return f, links, nil
 }
 
@@ -92,7 +92,7 @@ func (f *file) open() error {
 	}
 	r, err := pcapfile.NewReader(h)
 	if err != nil {
-		h.Close()
+		_ = h.Close() // only read
 		return err
 	}
 	f.pipe, f.reader = h, r
@@ -111,7 +111,7 @@ func (f *file) read() (pcapfile.Record, error) {
 
 func (f *file) close() {
 	if f.pipe != nil {
-		f.pipe.Close()
+		_ = f.pipe.Close() // only read
 	}
 	f.pipe, f.reader, f.pending = nil, nil, nil
 }

@@ -28,29 +28,29 @@ type packet struct {
 	data []byte
 }
 
-func writePcap(t testing.TB, link wire.LinkType, packets ...packet) string {
-	t.Helper()
+func writePcap(tb testing.TB, link wire.LinkType, packets ...packet) string {
+	tb.Helper()
 	var buf bytes.Buffer
 	w, err := pcapfile.NewWriter(&buf, link)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, p := range packets {
 		if err := w.Write(p.time, uint32(len(p.data)), p.data); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := w.Flush(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return writeFile(t, buf.Bytes())
+	return writeFile(tb, buf.Bytes())
 }
 
-func writeFile(t testing.TB, b []byte) string {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "capture")
+func writeFile(tb testing.TB, b []byte) string {
+	tb.Helper()
+	name := filepath.Join(tb.TempDir(), "capture")
 	if err := os.WriteFile(name, b, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return name
 }
@@ -64,13 +64,13 @@ func frames(from, step int64, n int) []packet {
 	return ps
 }
 
-func mustNew(t testing.TB, cfg Config) *Port {
-	t.Helper()
+func mustNew(tb testing.TB, cfg Config) *Port {
+	tb.Helper()
 	p, err := New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { p.Close() })
+	tb.Cleanup(func() { _ = p.Close() })
 	return p
 }
 
@@ -78,6 +78,7 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	porttest.Run(t, porttest.Driver{
 		Recorded: func(t *testing.T, _ int, frames [][]byte) port.Config {
+			t.Helper()
 			var ps []packet
 			for i, f := range frames {
 				ps = append(ps, packet{int64(1e18) + int64(i), f})
@@ -86,18 +87,30 @@ func TestConformance(t *testing.T) {
 		},
 		Missing: port.Config{Driver: "replay", Device: "/nonexistent/day.pcap"},
 		Bad: []porttest.Bad{
-			{Name: "speed", Config: port.Config{Device: "x", Options: map[string]any{"speed": "fast"}},
-				Want: []string{"options.speed: ", `"fast"`}},
-			{Name: "speed zero", Config: port.Config{Device: "x", Options: map[string]any{"speed": 0}},
-				Want: []string{"options.speed: "}},
-			{Name: "speed negative", Config: port.Config{Device: "x", Options: map[string]any{"speed": "-1"}},
-				Want: []string{"options.speed: "}},
-			{Name: "speed infinite", Config: port.Config{Device: "x", Options: map[string]any{"speed": "inf"}},
-				Want: []string{"options.speed: "}},
-			{Name: "files", Config: port.Config{Device: "x", Options: map[string]any{"files": "a"}},
-				Want: []string{"options.files: "}},
-			{Name: "memory", Config: port.Config{Device: "x", Options: map[string]any{"queue_memory": 10}},
-				Want: []string{"options.queue_memory: 10"}},
+			{
+				Name: "speed", Config: port.Config{Device: "x", Options: map[string]any{"speed": "fast"}},
+				Want: []string{"options.speed: ", `"fast"`},
+			},
+			{
+				Name: "speed zero", Config: port.Config{Device: "x", Options: map[string]any{"speed": 0}},
+				Want: []string{"options.speed: "},
+			},
+			{
+				Name: "speed negative", Config: port.Config{Device: "x", Options: map[string]any{"speed": "-1"}},
+				Want: []string{"options.speed: "},
+			},
+			{
+				Name: "speed infinite", Config: port.Config{Device: "x", Options: map[string]any{"speed": "inf"}},
+				Want: []string{"options.speed: "},
+			},
+			{
+				Name: "files", Config: port.Config{Device: "x", Options: map[string]any{"files": "a"}},
+				Want: []string{"options.files: "},
+			},
+			{
+				Name: "memory", Config: port.Config{Device: "x", Options: map[string]any{"queue_memory": 10}},
+				Want: []string{"options.queue_memory: 10"},
+			},
 			{Name: "queues", Config: port.Config{Device: "x", Queues: 1000}, Want: []string{"queues: 1000"}},
 		},
 	})
@@ -416,8 +429,7 @@ func TestDamage(t *testing.T) {
 	}
 	for name, b := range map[string][]byte{"empty": {}, "text": []byte("hello, this is no capture at all"), "header only half": whole[:20]} {
 		if p, err := New(Config{Files: []string{good, writeFile(t, b)}}); err == nil {
-			p.Close()
-			t.Errorf("%s: opened", name)
+			t.Errorf("%s: opened, and closed with %v", name, p.Close())
 		}
 	}
 	// A capture without packets is a capture.
@@ -485,7 +497,7 @@ func BenchmarkReplay(b *testing.B) {
 				q.Release(&burst)
 			}
 		}
-		p.Close()
+		_ = p.Close()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/frame")
 }

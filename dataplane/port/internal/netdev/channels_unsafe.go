@@ -29,7 +29,7 @@ func Queues(name string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("ask for the queues of %s: %w", name, err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	ch := &ethtoolChannels{cmd: unix.ETHTOOL_GCHANNELS}
 	req := &ifreqData{data: unsafe.Pointer(ch)}
 	copy(req.name[:unix.IFNAMSIZ-1], name)

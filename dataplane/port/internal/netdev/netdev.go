@@ -52,8 +52,7 @@ func Open() (*Conn, error) {
 	}
 	tv := unix.Timeval{Sec: 2}
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("netlink socket: %w", err)
+		return nil, errors.Join(fmt.Errorf("netlink socket: %w", err), unix.Close(fd))
 	}
 	return &Conn{fd: fd, buf: make([]byte, 32<<10)}, nil
 }

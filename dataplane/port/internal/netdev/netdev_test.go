@@ -16,7 +16,7 @@ func TestFind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	d, err := c.Find("nd0")
 	if err != nil || !d.Up || !d.Ethernet || d.Index <= 0 || d.MTU != 1500 {
 		t.Errorf("nd0 is %+v, %v", d, err)
@@ -41,7 +41,9 @@ func TestFind(t *testing.T) {
 	if n, err := Queues("lo"); n != 1 || err != nil {
 		t.Errorf("lo has %d queues, %v", n, err)
 	}
-	c.Close()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
 	if _, err := c.Find("lo"); err == nil {
 		t.Error("a closed Conn answers")
 	}

@@ -60,8 +60,7 @@ func Watch(name string, check func(Device) error, hooks Hooks) (*Watcher, error)
 		w.index = d.Index
 	}
 	if err != nil {
-		conn.Close()
-		return nil, err
+		return nil, errors.Join(err, conn.Close())
 	}
 	if !d.Up {
 		w.why = w.gone("it is down")
@@ -80,7 +79,7 @@ func (w *Watcher) Close() {
 	}
 	w.mu.Unlock()
 	<-w.done
-	w.conn.Close()
+	_ = w.conn.Close() // a socket that was only asked over has nothing to lose
 }
 
 // State returns why nothing is received, empty when all is well, and how often the device came back.

@@ -39,20 +39,20 @@ func Main(m *testing.M) {
 }
 
 // Inside skips the test unless Main put this process into a namespace of its own.
-func Inside(t testing.TB) {
-	t.Helper()
+func Inside(tb testing.TB) {
+	tb.Helper()
 	if os.Getenv(insideKey) == "" {
-		t.Skip(Missing())
+		tb.Skip(Missing())
 	}
 }
 
 // Here makes a cable with both ends in the process's own namespace, for tests run by Main, and removes it at the end.
 // Both ends are up, without IPv6 and without offloads.
-func Here(t testing.TB, a, b string, queues int) {
-	t.Helper()
-	Inside(t)
-	must(t, HereAgain(a, b, queues))
-	t.Cleanup(func() {
+func Here(tb testing.TB, a, b string, queues int) {
+	tb.Helper()
+	Inside(tb)
+	must(tb, HereAgain(a, b, queues))
+	tb.Cleanup(func() {
 		_ = run("link", "delete", a) // a test may have deleted it already
 	})
 }
@@ -92,26 +92,26 @@ func HereAgain(a, b string, queues int) error {
 }
 
 // HereIP runs `ip args...` in the process's own namespace; only tests run by Main may.
-func HereIP(t testing.TB, args ...string) {
-	t.Helper()
-	Inside(t)
-	must(t, run(args...))
+func HereIP(tb testing.TB, args ...string) {
+	tb.Helper()
+	Inside(tb)
+	must(tb, run(args...))
 }
 
 // Promiscuity returns how many users of a device in the process's own namespace want it promiscuous.
-func Promiscuity(t testing.TB, dev string) int {
-	t.Helper()
-	Inside(t)
+func Promiscuity(tb testing.TB, dev string) int {
+	tb.Helper()
+	Inside(tb)
 	out, err := exec.Command("ip", "-d", "link", "show", dev).CombinedOutput()
-	must(t, err)
+	must(tb, err)
 	words := strings.Fields(string(out))
 	for i, w := range words[:len(words)-1] {
 		if w == "promiscuity" {
 			n, err := strconv.Atoi(words[i+1])
-			must(t, err)
+			must(tb, err)
 			return n
 		}
 	}
-	t.Fatalf("ip does not tell the promiscuity of %s: %s", dev, out)
+	tb.Fatalf("ip does not tell the promiscuity of %s: %s", dev, out)
 	return 0
 }

@@ -78,28 +78,28 @@ func (n *NS) Delete() error { return run("netns", "delete", n.Name) }
 
 // New makes a namespace for the time of the test, and skips the test when that is not possible, saying why.
 // IPv6 is off for devices made later; IPv6 turns it on.
-func New(t testing.TB) *NS {
-	t.Helper()
+func New(tb testing.TB) *NS {
+	tb.Helper()
 	if why := Missing(); why != "" {
-		t.Skip(why)
+		tb.Skip(why)
 	}
 	word := strings.ToLower(filepath.Base(strings.TrimSuffix(filepath.Base(os.Args[0]), ".test")))
 	n, err := Create(word)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := n.Delete(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return n
 }
 
 // IPv6 allows IPv6 addresses, link-local ones included, on devices of the namespace.
-func (n *NS) IPv6(t testing.TB) {
-	t.Helper()
-	must(t, n.Do(func() error {
+func (n *NS) IPv6(tb testing.TB) {
+	tb.Helper()
+	must(tb, n.Do(func() error {
 		for _, key := range []string{"all", "default"} {
 			if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+key+"/disable_ipv6", []byte("0"), 0); err != nil {
 				return err
@@ -124,7 +124,7 @@ func (n *NS) Do(f func() error) error {
 			if err != nil {
 				return fmt.Errorf("open namespace %s: %w", n.Name, err)
 			}
-			defer unix.Close(fd)
+			defer func() { _ = unix.Close(fd) }()
 			if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
 				return fmt.Errorf("enter namespace %s: %w", n.Name, err)
 			}
@@ -153,9 +153,9 @@ type Link struct {
 
 // Veth joins two devices by a cable and brings both up, with queues receive and transmit queues each and
 // without offloads that would merge or split frames. Both ends may be in one namespace. The ends' MAC is filled in.
-func Veth(t testing.TB, a, b *Link, queues int) {
-	t.Helper()
-	must(t, Cable(a, b, queues))
+func Veth(tb testing.TB, a, b *Link, queues int) {
+	tb.Helper()
+	must(tb, Cable(a, b, queues))
 }
 
 // Cable is Veth for programs.
@@ -230,9 +230,9 @@ func run(args ...string) error {
 	return nil
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
