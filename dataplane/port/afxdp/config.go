@@ -20,7 +20,7 @@ type Options struct {
 	// FrameSize is the size of one chunk of memory, 2048 or 4096 bytes. A frame of up to FrameSize - 256 bytes fits.
 	FrameSize int `json:"frame_size"`
 	// Frames is how many chunks each queue has: a power of two, 64 to 65536. They must hold what arrives while the worker is
-	// away.
+	// away: 16384, the default, are 32 MiB of pinned memory and 1.1 ms of a full 10-gigabit port with the shortest frames.
 	Frames int `json:"frames"`
 	// Pass lists what is left to the kernel and not counted: arp, ndp (IPv6 neighbour discovery), non-ip (all that is
 	// neither IPv4 nor IPv6, ARP included), host/ADDRESS (to this address), tcp/PORT and udp/PORT (from or to this port).
@@ -32,7 +32,7 @@ type Options struct {
 }
 
 // Default returns the options that hold when nothing is set.
-func Default() Options { return Options{Mode: auto, Copy: auto, FrameSize: 2048, Frames: 8192} }
+func Default() Options { return Options{Mode: auto, Copy: auto, FrameSize: 2048, Frames: 16384} }
 
 // The values of Mode and Copy.
 const (
