@@ -124,7 +124,7 @@ func (a *App) newEngine(set engine.Settings) (*engine.Engine, error) {
 func newSeed() traffic.Seed {
 	return traffic.NewSeed(func() uint64 {
 		var b [8]byte
-		rand.Read(b[:]) //nolint:errcheck // crypto/rand.Read never fails, it ends the process
+		rand.Read(b[:]) // never fails: it ends the process instead
 		return binary.LittleEndian.Uint64(b[:])
 	})
 }

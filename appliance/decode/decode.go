@@ -39,7 +39,7 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	for _, f := range files {
 		if err := p.file(f); err != nil {
 			// Keep the two outputs in order where they are the same terminal.
-			out.Flush()
+			_ = out.Flush() // it fails again, and is heard, at the end
 			fmt.Fprintln(stderr, "weir decode:", err)
 			status = 1
 		}
@@ -88,7 +88,7 @@ func (p *printer) file(path string) error {
 	}
 	for n := 1; ; n++ {
 		rec, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

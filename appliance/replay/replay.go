@@ -43,11 +43,12 @@ func Play(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer p.close()
-	if err := p.run(ctx); err != nil {
-		return nil, err
+	err = p.run(ctx)
+	var r *Report
+	if err == nil {
+		r = p.report()
 	}
-	return p.report(), nil
+	return r, errors.Join(err, p.close())
 }
 
 // player is one run.

@@ -75,7 +75,6 @@ type Engine struct {
 type counters struct {
 	sourceErrors uint64
 	overruns     uint64
-	overrunTime  time.Duration
 	dropped      []uint64 // by notifier
 	// detailsSkipped counts incidents whose packets were not awaited, since too many others were.
 	detailsSkipped uint64

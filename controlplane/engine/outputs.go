@@ -282,8 +282,8 @@ func (r *runner) reconcile(ctx context.Context, want []mitigate.Mitigation) {
 	r.note(func(s *MitigatorStatus) {
 		s.Busy = false
 		s.Reconciles++
-		switch {
-		case err == nil:
+		switch err {
+		case nil:
 			if s.Err != "" {
 				r.log.Info("mitigator works again", "mitigator", r.m.Name())
 			}

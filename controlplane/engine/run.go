@@ -46,8 +46,8 @@ func (e *Engine) Run(ctx context.Context) error {
 			next = origin
 		}
 		if next = next.Add(tick); !next.After(now) {
-			missed := now.Sub(next)/tick + 1
-			next = next.Add(missed * tick)
+			missed := int64(now.Sub(next)/tick) + 1
+			next = next.Add(time.Duration(missed * int64(tick)))
 			e.noteOverrun(uint64(missed))
 		}
 		timer.Reset(next.Sub(now))

@@ -145,7 +145,7 @@ func (j *Journal) History(q Query) ([]Entry, error) {
 			c := tx.Bucket(bucketAudit).Cursor()
 			k, raw := c.Last()
 			if q.Before > 0 {
-				if k, raw = c.Seek(key64(q.Before)); k == nil {
+				if k, _ = c.Seek(key64(q.Before)); k == nil {
 					k, raw = c.Last()
 				} else {
 					k, raw = c.Prev()

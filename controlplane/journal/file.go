@@ -2,9 +2,11 @@ package journal
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -161,7 +163,7 @@ func examinePages(tx *bolt.Tx, size, pageSize int64) error {
 	for id := 0; id < end; {
 		p, err := tx.Page(id)
 		if err != nil || p == nil {
-			return fmt.Errorf("%w: page %d cannot be read: %v", errDamaged, id, err)
+			return fmt.Errorf("%w: page %d cannot be read: %w", errDamaged, id, cmp.Or(err, io.ErrUnexpectedEOF))
 		}
 		switch p.Type {
 		case "free":

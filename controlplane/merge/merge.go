@@ -130,7 +130,8 @@ func (m *Merger) Tick(now time.Time) (*Snapshot, error) {
 // collect waits, bounded, until the shards have retired their halves; those that have not stay in m.waiting.
 func (m *Merger) collect() {
 	m.halves, m.from = m.halves[:0], m.from[:0]
-	deadline := time.Now().Add(m.cfg.Wait) // real time: workers are real even when the packets' clock is not
+	// Real time: workers are real even when the packets' clock is not.
+	deadline := time.Now().Add(m.cfg.Wait) //nolint:forbidigo // see above
 	for {
 		m.waiting = slices.DeleteFunc(m.waiting, func(sh *traffic.Shard) bool {
 			h := sh.Collect()
@@ -139,7 +140,7 @@ func (m *Merger) collect() {
 			}
 			return h != nil
 		})
-		if len(m.waiting) == 0 || !time.Now().Before(deadline) {
+		if len(m.waiting) == 0 || !time.Now().Before(deadline) { //nolint:forbidigo // see above
 			return
 		}
 		time.Sleep(poll)

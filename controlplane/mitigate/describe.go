@@ -76,13 +76,19 @@ func shapeOf(b *rule.Breach) shape {
 		return narrowTCP(rates[rule.TCPSYNMbps], rates[rule.TCPMbps])
 	case rule.Mbps:
 		return dominant(rates[rule.Mbps], []share{
-			{shapeSYN, rates[rule.TCPSYNMbps]}, {shapeICMP, rates[rule.ICMPMbps]}, {shapeFragments, rates[rule.FragmentsMbps]},
-			{shapeUDP, rates[rule.UDPMbps]}, {shapeTCP, rates[rule.TCPMbps]},
+			{shapeSYN, rates[rule.TCPSYNMbps]},
+			{shapeICMP, rates[rule.ICMPMbps]},
+			{shapeFragments, rates[rule.FragmentsMbps]},
+			{shapeUDP, rates[rule.UDPMbps]},
+			{shapeTCP, rates[rule.TCPMbps]},
 		})
 	default: // PPS and Flows: judged by packets
 		return dominant(rates[rule.PPS], []share{
-			{shapeSYN, rates[rule.TCPSYNPPS]}, {shapeICMP, rates[rule.ICMPPPS]}, {shapeFragments, rates[rule.FragmentsPPS]},
-			{shapeUDP, rates[rule.UDPPPS]}, {shapeTCP, rates[rule.TCPPPS]},
+			{shapeSYN, rates[rule.TCPSYNPPS]},
+			{shapeICMP, rates[rule.ICMPPPS]},
+			{shapeFragments, rates[rule.FragmentsPPS]},
+			{shapeUDP, rates[rule.UDPPPS]},
+			{shapeTCP, rates[rule.TCPPPS]},
 		})
 	}
 }

@@ -151,8 +151,10 @@ func (p Policy) Validate() error {
 		addr netip.Addr
 		v4   bool
 	}{
-		{"next_hop_ipv4", p.NextHopIPv4, true}, {"next_hop_ipv6", p.NextHopIPv6, false},
-		{"next_hop_subnet_ipv4", p.NextHopSubnetIPv4, true}, {"next_hop_subnet_ipv6", p.NextHopSubnetIPv6, false},
+		{"next_hop_ipv4", p.NextHopIPv4, true},
+		{"next_hop_ipv6", p.NextHopIPv6, false},
+		{"next_hop_subnet_ipv4", p.NextHopSubnetIPv4, true},
+		{"next_hop_subnet_ipv6", p.NextHopSubnetIPv6, false},
 	} {
 		if err := checkNextHop(h.addr, h.v4); h.addr.IsValid() && err != nil {
 			bad("%s: %w", h.key, err)

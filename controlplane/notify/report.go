@@ -65,8 +65,11 @@ func Report(inc *incident.Incident) string {
 		name      string
 		mbps, pps rule.Metric
 	}{
-		{"ip fragmented", rule.FragmentsMbps, rule.FragmentsPPS}, {"tcp", rule.TCPMbps, rule.TCPPPS},
-		{"syn tcp", rule.TCPSYNMbps, rule.TCPSYNPPS}, {"udp", rule.UDPMbps, rule.UDPPPS}, {"icmp", rule.ICMPMbps, rule.ICMPPPS},
+		{"ip fragmented", rule.FragmentsMbps, rule.FragmentsPPS},
+		{"tcp", rule.TCPMbps, rule.TCPPPS},
+		{"syn tcp", rule.TCPSYNMbps, rule.TCPSYNPPS},
+		{"udp", rule.UDPMbps, rule.UDPPPS},
+		{"icmp", rule.ICMPMbps, rule.ICMPPPS},
 	} {
 		fmt.Fprintf(&b, "Incoming %s traffic: %d mbps\nOutgoing %s traffic: %d mbps\n", class.name, whole(in[class.mbps]), class.name, whole(out[class.mbps]))
 		fmt.Fprintf(&b, "Incoming %s pps: %d packets per second\nOutgoing %s pps: %d packets per second\n",

@@ -180,8 +180,10 @@ func (t *trie) fill(at int, rules []rule, level int, background ID) {
 	first, common := rules[0], commonLength(rules)
 	wordEnd := level&^63 + 64
 	if len(rules) == 1 && level < common && common <= wordEnd { // one comparison says it all
-		t.nodes[at] = node{kind: kindFinal, vec: first.word(level), shift: uint8(wordEnd - common),
-			base: uint32(first.id), leaf: uint32(background)}
+		t.nodes[at] = node{
+			kind: kindFinal, vec: first.word(level), shift: uint8(wordEnd - common),
+			base: uint32(first.id), leaf: uint32(background),
+		}
 		return
 	}
 	// A table starts behind all common bits; a branch is small enough to take a few of them in.
@@ -193,8 +195,10 @@ func (t *trie) fill(at int, rules []rule, level int, background ID) {
 		}
 		to := len(t.nodes)
 		t.nodes = append(t.nodes, node{})
-		t.nodes[at] = node{kind: kindSkip, vec: first.word(level), shift: uint8(wordEnd - common),
-			base: uint32(to), leaf: uint32(background), cross: common == 64}
+		t.nodes[at] = node{
+			kind: kindSkip, vec: first.word(level), shift: uint8(wordEnd - common),
+			base: uint32(to), leaf: uint32(background), cross: common == 64,
+		}
 		t.fill(to, rules, common, inner)
 		return
 	}
@@ -277,8 +281,10 @@ func (t *trie) fillTable(at int, rules []rule, level, width int, background ID) 
 
 func (t *trie) fillBranch(at int, rules []rule, level, width int, background ID) {
 	kids := split(rules, level, width, background)
-	n := node{kind: kindBranch, base: uint32(len(t.nodes)), leaf: uint32(len(t.leaves)),
-		level: uint8(level & 63), shift: uint8(64 - width), cross: level+width == 64}
+	n := node{
+		kind: kindBranch, base: uint32(len(t.nodes)), leaf: uint32(len(t.leaves)),
+		level: uint8(level & 63), shift: uint8(64 - width), cross: level+width == 64,
+	}
 	var last ID
 	inner, leaves := 0, 0
 	for i, k := range kids {

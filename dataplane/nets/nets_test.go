@@ -40,13 +40,36 @@ func TestLookup(t *testing.T) {
 		addr           string
 		network, group int32
 	}{
-		{"9.255.255.255", -1, 0}, {"10.0.0.0", 0, 1}, {"10.127.0.1", 0, 1}, {"10.128.0.0", 0, 2}, {"10.255.255.255", 0, 2}, {"11.0.0.0", -1, 0},
-		{"10.1.0.0", 1, 1}, {"10.1.2.2", 1, 1}, {"10.1.2.3", 1, 3}, {"10.1.2.4", 1, 1}, {"10.1.255.255", 1, 1}, {"10.2.0.0", 0, 1},
-		{"192.0.2.0", -1, 0}, {"192.0.2.1", 2, 2}, {"192.0.2.2", -1, 0},
-		{"::ffff:192.0.2.1", 2, 2}, {"0.0.0.0", -1, 0}, {"255.255.255.255", -1, 0},
-		{"2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", -1, 0}, {"2001:db8::", 3, 2}, {"2001:db8::1", 5, 2}, {"2001:db8::2", 3, 2},
-		{"2001:db8:1::", 4, 2}, {"2001:db8:1:2::", 4, 1}, {"2001:db8:1:2::3", 4, 3}, {"2001:db8:1:2:ffff::", 4, 1}, {"2001:db8:1:3::", 4, 2},
-		{"2001:db9::", -1, 0}, {"::", -1, 0}, {"ffff::", -1, 0},
+		{"9.255.255.255", -1, 0},
+		{"10.0.0.0", 0, 1},
+		{"10.127.0.1", 0, 1},
+		{"10.128.0.0", 0, 2},
+		{"10.255.255.255", 0, 2},
+		{"11.0.0.0", -1, 0},
+		{"10.1.0.0", 1, 1},
+		{"10.1.2.2", 1, 1},
+		{"10.1.2.3", 1, 3},
+		{"10.1.2.4", 1, 1},
+		{"10.1.255.255", 1, 1},
+		{"10.2.0.0", 0, 1},
+		{"192.0.2.0", -1, 0},
+		{"192.0.2.1", 2, 2},
+		{"192.0.2.2", -1, 0},
+		{"::ffff:192.0.2.1", 2, 2},
+		{"0.0.0.0", -1, 0},
+		{"255.255.255.255", -1, 0},
+		{"2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", -1, 0},
+		{"2001:db8::", 3, 2},
+		{"2001:db8::1", 5, 2},
+		{"2001:db8::2", 3, 2},
+		{"2001:db8:1::", 4, 2},
+		{"2001:db8:1:2::", 4, 1},
+		{"2001:db8:1:2::3", 4, 3},
+		{"2001:db8:1:2:ffff::", 4, 1},
+		{"2001:db8:1:3::", 4, 2},
+		{"2001:db9::", -1, 0},
+		{"::", -1, 0},
+		{"ffff::", -1, 0},
 	} {
 		if got, want := table.Place(table.LookupAddr(netip.MustParseAddr(c.addr))), (Place{c.network, c.group}); got != want {
 			t.Errorf("%s: got %+v, want %+v", c.addr, got, want)
@@ -106,9 +129,16 @@ func TestValidate(t *testing.T) {
 		"default v4":   {Spec{Networks: pfx("0.0.0.0/0")}, []string{"allow_all"}},
 		"default v6":   {Spec{Networks: pfx("::/0")}, []string{"allow_all"}},
 		"allowed":      {spec: Spec{Networks: pfx("::/0", "0.0.0.0/0"), AllowAll: true}},
-		"groups": {Spec{Groups: []Group{{}, {Name: "global"}, {Name: "a", Prefixes: pfx("10.0.0.1/8", "192.0.2.0/24")},
-			{Name: "a"}, {Name: "b", Prefixes: pfx("192.0.2.0/24")}}},
-			[]string{"hostgroup 1: has no name", `"global": is built in`, `"a": 10.0.0.1/8: has host bits`, `"a": is defined twice`, `"b": 192.0.2.0/24: is already in hostgroup "a"`}},
+		"groups": {
+			Spec{Groups: []Group{
+				{},
+				{Name: "global"},
+				{Name: "a", Prefixes: pfx("10.0.0.1/8", "192.0.2.0/24")},
+				{Name: "a"},
+				{Name: "b", Prefixes: pfx("192.0.2.0/24")},
+			}},
+			[]string{"hostgroup 1: has no name", `"global": is built in`, `"a": 10.0.0.1/8: has host bits`, `"a": is defined twice`, `"b": 192.0.2.0/24: is already in hostgroup "a"`},
+		},
 	} {
 		table, err := New(c.spec)
 		if (err == nil) != (c.want == nil) || (err == nil) != (table != nil) {

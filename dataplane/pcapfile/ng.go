@@ -2,6 +2,7 @@ package pcapfile
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -75,7 +76,7 @@ func (r *Reader) nextNG() (Record, error) {
 	for {
 		start := r.off
 		b, err := r.take(4)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return Record{}, io.EOF
 		}
 		if err != nil {

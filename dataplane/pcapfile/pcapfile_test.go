@@ -236,10 +236,20 @@ func TestNanoseconds(t *testing.T) {
 		offset int64
 		want   int64
 	}{
-		{1, 0, 0, 1e9}, {1, 6, 0, 1000}, {1, 9, 0, 1}, {1999, 12, 0, 1}, {math.MaxUint64, 127, 0, 0},
-		{math.MaxUint64, 0, 0, math.MaxInt64}, {3, 0x80, 0, 3e9}, {3, 0x81, 0, 1_500_000_000},
-		{math.MaxUint64, 0x80 | 64, 0, 999_999_999}, {math.MaxUint64, 0xff, 0, 0}, {math.MaxUint64, 0x80, 0, math.MaxInt64},
-		{5, 9, -1, 5 - 1e9}, {0, 9, math.MaxInt64, math.MaxInt64}, {0, 9, math.MinInt64, math.MinInt64},
+		{1, 0, 0, 1e9},
+		{1, 6, 0, 1000},
+		{1, 9, 0, 1},
+		{1999, 12, 0, 1},
+		{math.MaxUint64, 127, 0, 0},
+		{math.MaxUint64, 0, 0, math.MaxInt64},
+		{3, 0x80, 0, 3e9},
+		{3, 0x81, 0, 1_500_000_000},
+		{math.MaxUint64, 0x80 | 64, 0, 999_999_999},
+		{math.MaxUint64, 0xff, 0, 0},
+		{math.MaxUint64, 0x80, 0, math.MaxInt64},
+		{5, 9, -1, 5 - 1e9},
+		{0, 9, math.MaxInt64, math.MaxInt64},
+		{0, 9, math.MinInt64, math.MinInt64},
 		{math.MaxInt64, 9, 1, math.MaxInt64},
 	} {
 		if got := nanoseconds(tc.ticks, tc.resol, tc.offset); got != tc.want {

@@ -149,7 +149,7 @@ func (r *Reader) Close() error {
 func (r *Reader) nextClassic() (Record, error) {
 	start := r.off
 	b, err := r.take(r.recHead)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return Record{}, io.EOF
 	}
 	if err != nil {
@@ -200,7 +200,7 @@ func (r *Reader) skip(n int64) error {
 
 // cut words an error of the underlying reader: an end inside what is an io.ErrUnexpectedEOF.
 func (r *Reader) cut(what string, err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("file ends at offset %d inside the %s: %w", r.off, what, io.ErrUnexpectedEOF)
 	}
 	return fmt.Errorf("read at offset %d: %w", r.off, err)

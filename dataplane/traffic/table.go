@@ -17,8 +17,10 @@ const (
 	maxLines = 64
 	// maxSpills bounds the spill list. A word needs 2^27 packets or 32 GiB within one epoch to get there.
 	maxSpills = 1024
-	// MinRows and MaxRows bound a table's capacity.
-	MinRows, MaxRows = 1, 1 << rowBits
+	// MinRows is the least capacity of a table.
+	MinRows = 1
+	// MaxRows is the greatest capacity of a table.
+	MaxRows = 1 << rowBits
 )
 
 // An index entry is tag<<48 | fingerprint<<28 | row.

@@ -168,9 +168,15 @@ func TestNestedCharges(t *testing.T) {
 		first, second string // by source address
 		depth         int
 	}{
-		{o, o, outer4[0], "", 1}, {o, i, outer4[0], "", 1}, {o, b, outer4[0], "", 1},
-		{i, o, inner6[0], "", 2}, {i, i, third4[0], "", 3}, {i, b, inner6[0], third4[0], 3},
-		{b, o, outer4[0], inner6[0], 2}, {b, i, outer4[0], third4[0], 3}, {b, b, outer4[0], third4[0], 3},
+		{o, o, outer4[0], "", 1},
+		{o, i, outer4[0], "", 1},
+		{o, b, outer4[0], "", 1},
+		{i, o, inner6[0], "", 2},
+		{i, i, third4[0], "", 3},
+		{i, b, inner6[0], third4[0], 3},
+		{b, o, outer4[0], inner6[0], 2},
+		{b, i, outer4[0], third4[0], 3},
+		{b, b, outer4[0], third4[0], 3},
 	} {
 		for _, trace := range []bool{false, true} {
 			var h wire.Headers

@@ -179,8 +179,10 @@ func TestIPv6Only(t *testing.T) {
 		{"shim6", base().Shim6().UDP(5, 6).Bytes(), wire.OK, udp(8)},
 		{"atomic fragment", base().Frag(1, 0, false).UDP(5, 6).Bytes(), wire.OK, udp(8)},
 		{"two fragment headers", base().Frag(1, 0, true).Frag(2, 0, false).UDP(5, 6).Bytes(), wire.OK, fragment(udp(16))},
-		{"all of them", base().HopByHop(8).DestOpts(8).Routing(2).Frag(1, 0, true).AH().DestOpts(16).Mobility().HIP().Shim6().UDP(5, 6).Bytes(),
-			wire.OK, fragment(udp(8 + 8 + 24 + 8 + 24 + 16 + 8 + 40 + 8))},
+		{
+			"all of them", base().HopByHop(8).DestOpts(8).Routing(2).Frag(1, 0, true).AH().DestOpts(16).Mobility().HIP().Shim6().UDP(5, 6).Bytes(),
+			wire.OK, fragment(udp(8 + 8 + 24 + 8 + 24 + 16 + 8 + 40 + 8)),
+		},
 		{"reserved bits of a fragment header", base().Frag(1, 0, false).Patch(func(h []byte) { h[1], h[3] = 0xff, 0x06 }).UDP(5, 6).Bytes(), wire.OK, udp(8)},
 		{"later fragment behind hop by hop", base().HopByHop(8).Frag(1, 16, false).Next(17).Payload(5).Bytes(), wire.OK, fragment(want(inner6, 17, 40+8+8+5))},
 		{"no next header", base().Bytes(), wire.OK, want(inner6, 59, 40)},

@@ -97,7 +97,7 @@ func TestAgainstTshark(t *testing.T) {
 		}
 		for i, s := range list {
 			got, code := ours(lt, s.frame)
-			if got.String() == theirs[i].seen.String() {
+			if got.String() == theirs[i].String() {
 				continue
 			}
 			if reason := tsharkDeviation(s.name, code, got, theirs[i]); reason != "" {
@@ -191,8 +191,10 @@ func runTshark(t *testing.T, config string, lt wire.LinkType, list []sample) []t
 	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"-n", "-r", path, "-T", "fields", "-E", "occurrence=a", "-E", "aggregator=,", "-E", "separator=|",
-		"-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE"}
+	args := []string{
+		"-n", "-r", path, "-T", "fields", "-E", "occurrence=a", "-E", "aggregator=,", "-E", "separator=|",
+		"-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE",
+	}
 	for _, f := range tsharkFields {
 		args = append(args, "-e", f)
 	}

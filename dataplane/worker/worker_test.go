@@ -553,7 +553,7 @@ func TestConfigs(t *testing.T) {
 	if new(Idle).UnmarshalText([]byte("nap")) == nil || new(CountBytes).UnmarshalText([]byte("words")) == nil {
 		t.Error("bad names are taken")
 	}
-	if (Idle(9)).String() != "invalid" || CountBytes(9).String() != "invalid" {
+	if Idle(9).String() != "invalid" || CountBytes(9).String() != "invalid" {
 		t.Error("names of invalid values")
 	}
 }

@@ -101,10 +101,14 @@ func TestConfigResolve(t *testing.T) {
 	}
 	all := Families{true, true, true, true}
 	want := []Peer{
-		{Name: "edge1", Address: c.Peers[0].Address, Port: 179, RemoteASN: 64512, Password: "secret", Families: all,
-			HoldTime: 30 * time.Second, MaxRoutes: 1000, Profile: Generic},
-		{Name: "2001:db8::1", Address: c.Peers[1].Address, Port: 179, RemoteASN: 65001, Password: "x", TTLSecurity: true, Families: all,
-			HoldTime: 30 * time.Second, MaxRoutes: 3000, Profile: Cisco, Limits: Limits{MaxValues: 5}},
+		{
+			Name: "edge1", Address: c.Peers[0].Address, Port: 179, RemoteASN: 64512, Password: "secret", Families: all,
+			HoldTime: 30 * time.Second, MaxRoutes: 1000, Profile: Generic,
+		},
+		{
+			Name: "2001:db8::1", Address: c.Peers[1].Address, Port: 179, RemoteASN: 65001, Password: "x", TTLSecurity: true, Families: all,
+			HoldTime: 30 * time.Second, MaxRoutes: 3000, Profile: Cisco, Limits: Limits{MaxValues: 5},
+		},
 	}
 	if !reflect.DeepEqual(got.Peers, want) {
 		t.Errorf("got  %+v\nwant %+v", got.Peers, want)

@@ -65,7 +65,8 @@ func TestSpeakerLints(t *testing.T) {
 	dry.DryRun = true
 	got, err := s.reconcile(t.Context(), []mitigate.Mitigation{
 		blackhole("default v4", "0.0.0.0/0"), blackhole("default v6", "::/0"), blackhole("half the world", "128.0.0.0/1"),
-		flow("everything", mitigate.Match{Destination: host4}), blackhole("fine", "203.0.113.4/32"), dry, {ID: "zero"},
+		flow("everything", mitigate.Match{Destination: host4}), blackhole("fine", "203.0.113.4/32"), dry,
+		{ID: "zero"},
 	})
 	if err != nil {
 		t.Fatal(err)

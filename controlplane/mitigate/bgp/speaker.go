@@ -258,8 +258,10 @@ func (s *speaker) statusLocked() status {
 	for _, p := range s.cfg.Peers {
 		ses := s.sessions[p.Name]
 		if ses == nil {
-			st.Peers = append(st.Peers, mitigate.PeerStatus{Name: p.Name, Address: p.Address.String(), ASN: p.RemoteASN,
-				State: "idle", LastError: s.failed[p.Name]})
+			st.Peers = append(st.Peers, mitigate.PeerStatus{
+				Name: p.Name, Address: p.Address.String(), ASN: p.RemoteASN,
+				State: "idle", LastError: s.failed[p.Name],
+			})
 			continue
 		}
 		v := ses.view()

@@ -167,8 +167,8 @@ func parseBIRD(out string) (rs []Route, err error) {
 		case line == "" || strings.HasPrefix(line, "BIRD ") || strings.HasPrefix(line, "Table ") || strings.HasPrefix(line, "Access restricted"):
 		case line[0] != '\t' && line[0] != ' ':
 			var r Route
-			if rule, rest, ok := strings.Cut(line, "}"); ok && strings.HasPrefix(line, "flow") {
-				r.Rule, line = rule+"}", rest
+			if rule, _, ok := strings.Cut(line, "}"); ok && strings.HasPrefix(line, "flow") {
+				r.Rule = rule + "}"
 			} else if r.Prefix, err = netip.ParsePrefix(strings.Fields(line)[0]); err != nil {
 				return nil, fmt.Errorf("bird: %q: %w", line, err)
 			}

@@ -3,7 +3,6 @@ package routertest
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -40,7 +39,7 @@ func StartPeer(ctx context.Context, cfg Config) (*Peer, error) {
 		cfg.RouterID = cfg.Address
 	}
 	level := new(slog.LevelVar)
-	p := &Peer{cfg: cfg, srv: server.NewBgpServer(server.LoggerOption(slog.New(slog.NewTextHandler(io.Discard, nil)), level))}
+	p := &Peer{cfg: cfg, srv: server.NewBgpServer(server.LoggerOption(slog.New(slog.DiscardHandler), level))}
 	go p.srv.Serve()
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p.cancel = cancel
