@@ -17,9 +17,10 @@ help: ## list the targets
 build: ## the product: bin/weir, bin/weirctl, bin/trafficgen, no cgo
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./appliance/cmd/weir ./tools/weirctl ./tools/trafficgen
 
-run: build ## the main job, shown: attack, detection, blackhole in a real router, withdrawal (REPLAY=file.pcap: from a capture)
+run: build ## the main job, shown: attack, detection, blackhole in a real router, withdrawal (REPLAY=file.pcap: from a capture, CONFIG=weir.yaml for it)
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./tools/demo
 	@if [ -z "$(REPLAY)" ] && [ "$$(id -u)" = 0 ]; then tools/setup/debian.sh $(RUN_PACKAGES); fi
-	@$(BIN)/weir demo $(if $(REPLAY),--replay $(REPLAY))
+	@$(BIN)/demo $(if $(REPLAY),--replay $(REPLAY)) $(if $(CONFIG),-c $(CONFIG)) $(DEMO)
 
 test: ## everything: vet, build, layers, unit, end to end with real routers, race
 	@tools/setup/debian.sh $(TEST_PACKAGES)

@@ -30,11 +30,15 @@ type Options struct {
 	// Observe, when set, is called after every tick with its virtual time and what the engine published, for a live display.
 	Observe func(at time.Time, v *engine.View)
 	// Deps are further parts for the engine: mitigators, notifiers. Source, NewID and Evidence are filled in here.
+	// Mitigators are fed while the replay runs, in real time, and get an empty set at its end; times in what they get are the capture's.
 	Deps engine.Deps
 }
 
 // maxIdleTicks bounds how many ticks a silence in a capture may take: a gap of years must not run for years.
 const maxIdleTicks = 7200
+
+// mitigatorWait bounds how long mitigators may take to withdraw at the end.
+const mitigatorWait = 10 * time.Second
 
 // Play runs the captures through the pipeline and returns what was seen. It fails when a file cannot be opened or
 // ctx ends; a damaged file is played up to the damage, and the report says so.
@@ -126,7 +130,17 @@ func idSource(rng *rand.Rand) func() string {
 	}
 }
 
-func (p *player) run(ctx context.Context) error {
+func (p *player) run(ctx context.Context) (err error) {
+	if len(p.opts.Deps.Mitigators) > 0 {
+		if err := p.engine.Start(ctx); err != nil {
+			return err
+		}
+		defer func() {
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), mitigatorWait)
+			defer cancel()
+			err = errors.Join(err, p.engine.Stop(end, true))
+		}()
+	}
 	for _, w := range p.workers {
 		if err := w.Start(ctx); err != nil {
 			return err
