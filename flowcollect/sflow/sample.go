@@ -1,0 +1,184 @@
+package sflow
+
+import (
+	"github.com/weir-ddos/weir/flowcollect/record"
+)
+
+// Source is what a sample was taken at.
+type Source struct {
+	// Class says what Index is: 0 an ifIndex, 1 smonVlanDataSource, 2 entPhysicalEntry.
+	Class uint8
+	// Index is 24 bits in compact samples, 32 in expanded ones.
+	Index uint32
+}
+
+// id is the source as Record.SamplerID.
+func (s Source) id() uint64 { return uint64(s.Class)<<32 | uint64(s.Index) }
+
+// Interface is one side of a flow sample.
+type Interface struct {
+	// Format says what Value is.
+	Format InterfaceFormat
+	// Value is an ifIndex (0 unknown), a reason, or a number of interfaces (0 unknown).
+	Value uint32
+}
+
+// InterfaceFormat is the meaning of an interface's value.
+type InterfaceFormat uint8
+
+// The formats. Input interfaces are only of format Index.
+const (
+	Index     InterfaceFormat = iota // an ifIndex
+	Discarded                        // the packet was discarded; a reason
+	Multiple                         // sent out of several interfaces; their number
+)
+
+// Internal is the ifIndex of traffic from or to the exporter itself.
+const Internal = 0x3fffffff
+
+// compact splits the 32 bits of a compact sample's interface.
+func compact(v uint32) Interface { return Interface{InterfaceFormat(v >> 30), v & 0x3fffffff} }
+
+// ifIndex is the interface's ifIndex when it has one.
+func (i Interface) ifIndex() (uint32, bool) {
+	if i.Format != Index || i.Value == 0 || i.Value == Internal {
+		return 0, false
+	}
+	return i.Value, true
+}
+
+// Sample is the part of a flow or discarded-packet sample that is not about the packet.
+type Sample struct {
+	// Sequence counts the source's samples.
+	Sequence uint32
+	Source   Source
+	// Rate is the announced sampling rate, 0 unknown (and in discard samples).
+	Rate uint32
+	// Pool counts the packets that could have been sampled, Drops the samples (in discard samples: notifications) lost for lack of
+	// resources; both wrap, both since the agent's start.
+	Pool, Drops uint32
+	// Input and Output are where the packet came from and went.
+	Input, Output Interface
+	// Reason is why a discard sample's packet was discarded (sFlow Dropped Packet Notification Structures), 0 in flow samples.
+	Reason uint32
+}
+
+// flow5 reads a flow sample of version 5.
+func (d *Decoder) flow5(c cursor, expanded bool) {
+	s := &d.sample
+	*s = Sample{Sequence: c.u32()}
+	if expanded {
+		s.Source = Source{uint8(c.u32()), c.u32()}
+		s.Rate, s.Pool, s.Drops = c.u32(), c.u32(), c.u32()
+		s.Input = expandedInterface(&c)
+		s.Output = expandedInterface(&c)
+	} else {
+		s.source(c.u32())
+		s.Rate, s.Pool, s.Drops = c.u32(), c.u32(), c.u32()
+		s.Input, s.Output = compact(c.u32()), compact(c.u32())
+	}
+	n := c.u32()
+	if c.short {
+		d.count(record.TruncatedItem)
+		return
+	}
+	d.begin(record.Section)
+	d.items(&c, n)
+	d.emit()
+}
+
+// expandedInterface takes the two words of an expanded sample's interface.
+func expandedInterface(c *cursor) Interface {
+	format, value := c.u32(), c.u32()
+	return Interface{InterfaceFormat(min(format, 255)), value}
+}
+
+// source sets the source from the 32 bits of a compact sample.
+func (s *Sample) source(id uint32) { s.Source = Source{uint8(id >> 24), id & 0xffffff} }
+
+// discard5 reads a discarded-packet sample: one packet that the exporter threw away, and why.
+func (d *Decoder) discard5(c cursor) {
+	s := &d.sample
+	*s = Sample{Sequence: c.u32()}
+	s.Source = Source{uint8(c.u32()), c.u32()}
+	s.Drops = c.u32()
+	s.Input, s.Output = Interface{Value: c.u32()}, Interface{Value: c.u32()}
+	s.Reason = c.u32()
+	n := c.u32()
+	if c.short {
+		d.count(record.TruncatedItem)
+		return
+	}
+	d.begin(record.Discard)
+	d.items(&c, n)
+	d.emit()
+}
+
+// begin starts the record of d.sample.
+func (d *Decoder) begin(k record.Kind) {
+	s, r := &d.sample, &d.rec
+	*r = record.Record{Exporter: d.now.Exporter, Agent: d.agent, Arrived: d.now.Arrived, Domain: d.domain, Protocol: d.version,
+		Kind: k, Packets: 1, SamplerID: s.Source.id(), Has: record.HasPackets | record.HasSampler}
+	d.packet = packet{}
+	switch {
+	case k == record.Discard: // each stands for itself
+		r.SamplingRate, r.RateFrom = 1, record.RateRecord
+		r.Dropped = true
+		r.ForwardingStatus = forwardingStatus(s.Reason)
+		r.Has |= record.HasForwarding
+	case s.Rate != 0:
+		r.SamplingRate, r.RateFrom = float64(s.Rate), record.RateRecord
+	}
+	if i, ok := s.Input.ifIndex(); ok {
+		r.Input = i
+		r.Has |= record.HasInput
+	}
+	if i, ok := s.Output.ifIndex(); ok {
+		r.Output = i
+		r.Has |= record.HasOutput
+	}
+	if s.Output.Format == Discarded {
+		r.Dropped = true
+		r.ForwardingStatus = forwardingStatus(s.Output.Value)
+		r.Has |= record.HasForwarding
+	}
+	d.direction()
+}
+
+// direction tells from the source, where that is an interface, on which side of the exporter the packet was sampled.
+func (d *Decoder) direction() {
+	s, r := &d.sample, &d.rec
+	if s.Source.Class != 0 || s.Source.Index == 0 {
+		return
+	}
+	switch s.Source.Index {
+	case r.Input:
+		r.Direction = record.Ingress
+	case r.Output:
+		r.Direction = record.Egress
+	default:
+		return
+	}
+	r.Has |= record.HasDirection
+}
+
+// forwardingStatus is the RFC 7270 forwardingStatus, with "dropped" in its upper two bits, of an sFlow discard reason: an ICMP
+// unreachable code below 256, sFlow's own numbers from there on.
+func forwardingStatus(reason uint32) uint8 {
+	const dropped = 0b10 << 6
+	switch reason {
+	case 0, 1, 6, 7, 11, 12: // network or host unreachable or unknown
+		return dropped | 3 // unroutable
+	case 9, 10, 13, 258: // administratively prohibited, ACL
+		return dropped | 1 // ACL deny
+	case 4, 262: // fragmentation needed, packet too big
+		return dropped | 5 // fragmentation and DF set
+	case 257: // TTL exceeded
+		return dropped | 9 // bad TTL
+	case 260: // random early discard
+		return dropped | 11 // WRED
+	case 261: // traffic shaping, rate limiting
+		return dropped | 10 // policer
+	}
+	return dropped // unknown
+}
