@@ -152,6 +152,27 @@ func (h *Half) AddRecord(policy InternalPolicy, r *Record) Direction {
 	return d
 }
 
+// AddTotal counts a part of a flow record in the totals alone. Together with AddRow it is what AddRecord does at once: a
+// record that reports a minute is counted in parts, and each of its rows has parts of its own.
+func (h *Half) AddTotal(f Family, d Direction, class Class, n Counter) {
+	h.Totals[f][d].Cells[class].Add(n)
+	h.Records.Add(n)
+}
+
+// AddRow counts a part of a flow record in one host's row (Incoming or Outgoing) alone, or in the overflow row of its
+// network when the table is full. An address outside the networks has no row.
+func (h *Half) AddRow(addr *[16]byte, d Direction, class Class, n Counter) {
+	if place := h.nets.Lookup(addr); place != nets.Outside {
+		h.addHost(addr, place, d, class, n, 0)
+	}
+}
+
+// AddOverflow counts a part of a flow record in the overflow row of the network that addr lies in.
+func (h *Half) AddOverflow(addr *[16]byte, d Direction, class Class, n Counter) {
+	h.Overflowed.Add(n)
+	h.Overflow(h.nets.Lookup(addr), d).Cells[class].Add(n)
+}
+
 // addHost adds any amount to one row.
 func (h *Half) addHost(addr *[16]byte, place nets.ID, d Direction, class Class, n Counter, flows uint64) {
 	t := &h.table

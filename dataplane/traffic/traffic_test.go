@@ -438,6 +438,53 @@ func TestAddRecordDirections(t *testing.T) {
 	}
 }
 
+// A record that is counted in parts is the record.
+func TestPartsOfARecord(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ src, dst string }{
+		{"192.0.2.1", "10.0.0.1"}, {"2001:db9::1", "2001:db8::1"}, {"10.0.0.1", "10.0.0.2"}, {"2001:db8::1", "2001:db8::2"},
+	} {
+		whole, _ := newShard(t, 10)
+		parts, _ := newShard(t, 10)
+		r := Record{Src: addr(c.src), Dst: addr(c.dst), Class: ClassTCP, Counter: Counter{9, 9000}}
+		w, p := whole.Poll(), parts.Poll()
+		d := w.AddRecord(InternalBoth, &r)
+		in, out := InternalBoth.Rows(d)
+		for range 3 {
+			n := Counter{3, 3000}
+			p.AddTotal(FamilyOf(&r.Dst), d, r.Class, n)
+			if in {
+				p.AddRow(&r.Dst, Incoming, r.Class, n)
+			}
+			if out {
+				p.AddRow(&r.Src, Outgoing, r.Class, n)
+			}
+		}
+		if w.Totals != p.Totals || w.Records != p.Records || w.Table().Len() != p.Table().Len() {
+			t.Errorf("%s to %s: %+v and %+v", c.src, c.dst, w.Records, p.Records)
+		}
+		for i := range w.Table().Len() {
+			var a, b Host
+			w.Table().Read(i, &a)
+			p.Table().Read(i, &b)
+			if a != b {
+				t.Errorf("%s to %s: row %+v, in parts %+v", c.src, c.dst, a, b)
+			}
+		}
+	}
+	s, _ := newShard(t, 10)
+	h := s.Poll()
+	outside, ours := addr("192.0.2.1"), addr("2001:db8::1")
+	h.AddRow(&outside, Incoming, ClassUDP, Counter{1, 1})
+	if h.Table().Len() != 0 {
+		t.Error("an address outside has a row")
+	}
+	h.AddOverflow(&ours, Outgoing, ClassUDP, Counter{2, 200})
+	if got := h.Overflow(h.Nets().Lookup(&ours), Outgoing).Cells[ClassUDP]; got != (Counter{2, 200}) || h.Overflowed != got {
+		t.Errorf("overflow %+v, %+v", got, h.Overflowed)
+	}
+}
+
 func TestShardProtocol(t *testing.T) {
 	t.Parallel()
 	s, now := newShard(t, 10)
