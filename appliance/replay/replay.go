@@ -35,7 +35,11 @@ type Options struct {
 }
 
 // maxIdleTicks bounds how many ticks a silence in a capture may take: a gap of years must not run for years.
-const maxIdleTicks = 7200
+// restTicks is the same while there is neither an attack nor a mitigation whose end the ticks would have to bring.
+const (
+	maxIdleTicks = 7200
+	restTicks    = 120
+)
 
 // mitigatorWait bounds how long mitigators may take to withdraw at the end.
 const mitigatorWait = 10 * time.Second
@@ -165,11 +169,14 @@ func (p *player) run(ctx context.Context) (err error) {
 
 // skip leaves a long silence out, by whole ticks, so that epochs keep their beat.
 func (p *player) skip(end, next int64) int64 {
-	idle := (next - end) / int64(p.tick)
-	if idle <= maxIdleTicks {
+	idle, most := (next-end)/int64(p.tick), int64(maxIdleTicks)
+	if v := p.engine.View(); len(v.Incidents) == 0 && len(v.Mitigations) == 0 {
+		most = restTicks
+	}
+	if idle <= most {
 		return end
 	}
-	end += (idle - maxIdleTicks) * int64(p.tick)
+	end += (idle - most) * int64(p.tick)
 	p.now.Store(end)
 	p.turn(end) // one long empty epoch, so that bans end in it and the next one has its usual length
 	return end
