@@ -47,8 +47,8 @@ const FlowsPerHost = 1
 // Result is what a Case gave.
 type Result struct {
 	Case
-	// Best and Median are nanoseconds of CPU per packet, over the epochs.
-	Best, Median float64
+	// Best, Median and Worst are nanoseconds of CPU per packet, over the epochs.
+	Best, Median, Worst float64
 	// Plain is the best of the loop that only touches the same memory, PlainMedian its median; its epochs are run in
 	// between those of the worker.
 	Plain, PlainMedian float64
@@ -203,7 +203,7 @@ func (r *Result) epochs(w *worker.Worker, m *merge.Merger, p *plain) error {
 	}
 	slices.Sort(times)
 	slices.Sort(plains)
-	r.Best, r.Median = times[0], times[len(times)/2]
+	r.Best, r.Median, r.Worst = times[0], times[len(times)/2], times[len(times)-1]
 	r.Plain, r.PlainMedian = plains[0], plains[len(plains)/2]
 	return nil
 }

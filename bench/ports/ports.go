@@ -87,12 +87,12 @@ func Run(c Case) (r Result, err error) {
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
 	r.Mode = p.Stats().Mode
-	stop, err := consume(c, p)
+	w, err := consume(c, p)
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, stop()) }()
-	return r, r.measure(p, a)
+	defer func() { err = errors.Join(err, w.stop()) }()
+	return r, r.measure(p, a, w)
 }
 
 // lab makes the cable.
@@ -124,9 +124,23 @@ func lab() (a, b *netns.Link, clean func() error, err error) {
 	return a, b, clean, nil
 }
 
+// consumer is what takes the frames.
+type consumer struct {
+	// steady ends the warm-up: from now on there is a tick a second, as in the appliance.
+	steady func()
+	stop   func() error
+}
+
+// Timings of a measurement.
+const (
+	settle   = 300 * time.Millisecond // until the consumer sleeps as it does without traffic
+	patience = 10 * time.Second       // for the first packet
+	warmTick = 200 * time.Millisecond // between ticks while warming up
+	warmUp   = 4 * warmTick           // touches the pages of both halves, twice
+)
+
 // measure runs the generator and reads the clocks: first idle, then warm-up, then the figure.
-func (r *Result) measure(p port.Port, a *netns.Link) error {
-	settle := min(r.Time, 500*time.Millisecond)
+func (r *Result) measure(p port.Port, a *netns.Link, w *consumer) error {
 	time.Sleep(settle)
 	before, begin := cpu(), time.Now()
 	time.Sleep(settle)
@@ -147,7 +161,11 @@ func (r *Result) measure(p port.Port, a *netns.Link) error {
 	}
 	defer func() { _ = cmd.Wait() }() // killed by cancel, which is no news
 	defer cancel()
-	time.Sleep(settle)
+	if err := arrived(p); err != nil {
+		return err
+	}
+	time.Sleep(warmUp)
+	w.steady()
 	s0 := p.Stats()
 	before, begin = cpu(), time.Now()
 	time.Sleep(r.Time)
@@ -163,10 +181,20 @@ func (r *Result) measure(p port.Port, a *netns.Link) error {
 	return nil
 }
 
+// arrived waits for the first packet.
+func arrived(p port.Port) error {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if p.Stats().Queues[0].Received > 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("no packet within %v", patience)
+}
+
 // consume starts what takes the frames, pinned, with the sleeping policy in every case.
-func consume(c Case, p port.Port) (stop func() error, err error) {
+func consume(c Case, p port.Port) (*consumer, error) {
 	if c.What == Bare || c.What == Touch {
-		return bare(p.Queues()[0], c.What == Touch), nil
+		return &consumer{steady: func() {}, stop: bare(p.Queues()[0], c.What == Touch)}, nil
 	}
 	cfg := worker.DefaultConfig()
 	cfg.Traffic.Hosts = 1 << 17
@@ -194,21 +222,26 @@ func consume(c Case, p port.Port) (stop func() error, err error) {
 	if err := errors.Join(m.Add(w.Shard()), w.Start(context.Background())); err != nil {
 		return nil, err
 	}
-	end := tick(m)
-	return func() error { return errors.Join(end(), w.Stop(), m.Free(), w.Free()) }, nil
+	steady, end := tick(m)
+	return &consumer{steady: steady, stop: func() error { return errors.Join(end(), w.Stop(), m.Free(), w.Free()) }}, nil
 }
 
-// tick merges every second, as the appliance does; its cost is in the figure.
-func tick(m *merge.Merger) (stop func() error) {
-	quit, done := make(chan struct{}), make(chan error)
+// tick merges, often at first so that all memory is touched before the measurement begins, then every second, as the
+// appliance does; its cost is in the figure.
+func tick(m *merge.Merger) (steady func(), stop func() error) {
+	warm, quit, done := make(chan struct{}), make(chan struct{}), make(chan error)
 	go func() {
-		t := time.NewTicker(time.Second)
+		t := time.NewTicker(warmTick)
 		defer t.Stop()
+		warm := warm
 		for {
 			select {
 			case <-quit:
 				done <- nil
 				return
+			case <-warm:
+				t.Reset(time.Second)
+				warm = nil
 			case now := <-t.C:
 				s, err := m.Tick(now)
 				if err == nil {
@@ -223,7 +256,7 @@ func tick(m *merge.Merger) (stop func() error) {
 			}
 		}
 	}()
-	return func() error { close(quit); return <-done }
+	return func() { close(warm) }, func() error { close(quit); return <-done }
 }
 
 // sink keeps the compiler from leaving out the reads.
