@@ -42,3 +42,12 @@ func BenchmarkQuick(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkMillion is for profiles of the target case: go test -run xxx -bench Million -benchtime 1x -cpuprofile p ./bench/memory
+func BenchmarkMillion(b *testing.B) {
+	for b.Loop() {
+		if err := Table(os.Stdout, []Case{{Hosts: 1 << 20, Flows: true, Packets: LineRate, Epochs: 8}}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
