@@ -86,7 +86,7 @@ func runLive(ctx context.Context, s *screen, o options) (err error) {
 		return err
 	}
 	defer func() {
-		if err != nil && !errors.Is(err, errNoRouter) {
+		if err != nil && !errors.Is(err, errNoRouter) && ctx.Err() == nil {
 			err = errors.Join(err, d.keepLogs())
 		}
 		err = errors.Join(err, d.w.Close())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,8 +63,9 @@ func runReplay(ctx context.Context, s *screen, o options) (err error) {
 		return err
 	}
 	defer func() {
-		if err != nil && ctx.Err() == nil {
-			s.line("The logs are in %s", d.dir)
+		log := filepath.Join(d.dir, logName)
+		if _, missing := os.Stat(log); err != nil && missing == nil && ctx.Err() == nil {
+			s.line("The log is in %s", log)
 			_ = os.Remove(filepath.Join(d.dir, generated)) // large, and the same every time
 			return
 		}
@@ -84,8 +86,11 @@ func runReplay(ctx context.Context, s *screen, o options) (err error) {
 	return d.play(ctx, cfg, client)
 }
 
-// generated is the name of the demo's own capture.
-const generated = "demo.pcap"
+// Files in the run's directory: the demo's own capture, and the log of client and speaker.
+const (
+	generated = "demo.pcap"
+	logName   = "weir.log"
+)
 
 // prepare makes the capture if none was given, and looks through it.
 func (d *replayed) prepare() (err error) {
@@ -165,7 +170,7 @@ func (d *replayed) router(ctx context.Context, cfg *config.Config) (*bgp.Client,
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(d.dir, "weir.log"))
+	log, err := os.Create(filepath.Join(d.dir, logName))
 	if err != nil {
 		return nil, errors.Join(err, d.peer.Stop())
 	}
@@ -304,7 +309,7 @@ func (d *replayed) incident(inc *incident.Incident) api.Incident {
 	return api.Incident{
 		ID: inc.ID, Target: inc.Target.String(), Direction: inc.Direction.String(), Hostgroup: inc.Hostgroup, State: inc.State.String(),
 		Vector: string(inc.Vector), Threshold: inc.Why.Metric.Threshold(inc.Direction), Limit: inc.Why.Limit, Value: inc.Why.Value,
-		Unit: inc.Why.Metric.Unit(), PeakPPS: inc.PeakPPS, Start: d.wall(inc.Start),
+		Unit: inc.Why.Metric.Unit(), PeakPPS: inc.PeakPPS, Start: d.wall(inc.Start), LastBreach: d.wall(inc.LastBreach),
 	}
 }
 
@@ -368,21 +373,9 @@ func (d *replayed) summary(r *replay.Report) error {
 	d.s.line("")
 	d.s.line("%s", d.s.paint(bold, "SUMMARY"))
 	t := table{s: d.s}
-	t.row("victim", st.perAttack(func(a *attack) string { return a.addr.String() })...)
-	t.row("attack", st.perAttack(func(a *attack) string {
-		if a.name != "" {
-			return a.name
-		}
-		return a.why.Vector
-	})...)
-	if d.o.replay == "" {
-		t.row("first attack packet to breach", st.perAttack(func(a *attack) string { return between(a.start, a.breach) })...)
-		t.row("first attack packet to route in the router", st.perAttack(func(a *attack) string { return between(a.start, a.route) })...)
-	} else {
-		t.row("breach to route in the router", st.perAttack(func(a *attack) string { return between(a.breach, a.route) })...)
+	if len(st.attacks) > 0 {
+		d.times(&t)
 	}
-	t.row("end of attack to route gone", st.perAttack(func(a *attack) string { return between(a.over, a.gone) })...)
-	d.s.line("")
 	t.row("packets in the capture", count(float64(d.cap.packets)))
 	t.row("packets seen by Weir", count(float64(r.Packets)))
 	t.row("packets lost", count(float64(d.cap.packets)-float64(r.Packets)))
@@ -395,4 +388,19 @@ func (d *replayed) summary(r *replay.Report) error {
 		err = errors.Join(err, fmt.Errorf("the pipeline counted %d packets of %d", r.Packets, d.cap.packets))
 	}
 	return err
+}
+
+// times prints what was measured about each attack.
+func (d *replayed) times(t *table) {
+	st := d.story
+	t.row("victim", st.perAttack(func(a *attack) string { return a.addr.String() })...)
+	t.row("attack", st.perAttack(func(a *attack) string { return cmp.Or(a.name, a.why.Vector) })...)
+	if len(d.planned) > 0 {
+		t.row("first attack packet to breach", st.perAttack(func(a *attack) string { return between(a.start, a.breach) })...)
+		t.row("first attack packet to route in the router", st.perAttack(func(a *attack) string { return between(a.start, a.route) })...)
+	} else {
+		t.row("breach to route in the router", st.perAttack(func(a *attack) string { return between(a.breach, a.route) })...)
+	}
+	t.row("end of attack to route gone", st.perAttack(func(a *attack) string { return between(a.over, a.gone) })...)
+	d.s.line("")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -31,7 +32,7 @@ func newScreen(w io.Writer, env func(string) string) *screen {
 		return s
 	}
 	s.live, s.colour = true, env("NO_COLOR") == ""
-	locale := strings.ToUpper(env("LC_ALL") + env("LC_CTYPE") + env("LANG"))
+	locale := strings.ToUpper(cmp.Or(env("LC_ALL"), env("LC_CTYPE"), env("LANG")))
 	s.blocks = strings.Contains(locale, "UTF-8") || strings.Contains(locale, "UTF8")
 	s.width = func() int {
 		if ws, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && ws.Col > 0 {
@@ -62,37 +63,40 @@ func (s *screen) paint(sgr, text string) string {
 
 // line prints a line that stays, above the block.
 func (s *screen) line(format string, args ...any) {
-	s.erase()
-	fmt.Fprintf(s.w, format+"\n", args...)
-	s.draw()
+	io.WriteString(s.w, s.erase()+fmt.Sprintf(format+"\n", args...)+s.draw()) //nolint:errcheck // nobody to tell
 }
 
-// status renews the block. Without a terminal it does nothing.
+// status renews the block; without lines it goes. Without a terminal it does nothing.
 func (s *screen) status(lines ...string) {
 	if !s.live {
 		return
 	}
-	s.erase()
+	old := s.erase()
 	s.block = lines
-	s.draw()
+	io.WriteString(s.w, old+s.draw()) //nolint:errcheck // nobody to tell
 }
 
-func (s *screen) erase() {
-	if s.shown > 0 {
-		fmt.Fprintf(s.w, "\x1b[%dA\x1b[J", s.shown)
-		s.shown = 0
+// erase is what removes the block from the terminal. One write does it all, so that nothing flickers.
+func (s *screen) erase() string {
+	n := s.shown
+	if s.shown = 0; n == 0 {
+		return ""
 	}
+	return fmt.Sprintf("\x1b[%dA\x1b[J", n)
 }
 
-func (s *screen) draw() {
+// draw is what puts it there.
+func (s *screen) draw() string {
 	if !s.live {
-		return
+		return ""
 	}
+	var b strings.Builder
 	width := s.width() - 1 // a full last column would wrap
 	for _, l := range s.block {
-		fmt.Fprintln(s.w, clip(l, width))
+		b.WriteString(clip(l, width) + "\n")
 	}
 	s.shown = len(s.block)
+	return b.String()
 }
 
 // clip cuts a line at width columns; escape sequences take none.
@@ -131,7 +135,8 @@ func (s *screen) spark(history []float64, top float64, width int) string {
 	for _, v := range history[max(0, len(history)-width):] {
 		i := 0
 		if v > 0 && top > 0 {
-			i = 1 + min(len(steps)-2, int(v/top*float64(len(steps)-1)))
+			full := len(steps) - 1
+			i = min(full, int(math.Ceil(v/top*float64(full))))
 		}
 		out = append(out, steps[i])
 	}

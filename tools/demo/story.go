@@ -63,6 +63,7 @@ type story struct {
 	attacks  []*attack
 	// discover has incidents on other targets become attacks of the story: a capture of which nothing is known.
 	discover bool
+	more     bool // there are more victims than are shown
 	in, out  []float64
 	top      float64 // full scale of what is drawn, packets/s
 	lastRow  time.Time
@@ -119,9 +120,15 @@ func (st *story) observe(o *sample) {
 func (st *story) find(o *sample) {
 	for _, inc := range o.incidents {
 		addr, err := netip.ParseAddr(inc.Target)
-		if err != nil || inc.State == "suspect" || len(st.attacks) >= maxAttacks ||
-			slices.ContainsFunc(st.attacks, func(a *attack) bool { return a.addr == addr }) {
+		if err != nil || inc.State == "suspect" || slices.ContainsFunc(st.attacks, func(a *attack) bool { return a.addr == addr }) {
 			continue
+		}
+		if len(st.attacks) == maxAttacks {
+			if !st.more {
+				st.more = true
+				st.act(o.at, yellow, "MORE", "further victims are mitigated alike, and not shown: %s is the first", addr)
+			}
+			return
 		}
 		st.attacks = append(st.attacks, &attack{addr: addr})
 	}
@@ -139,9 +146,8 @@ func (st *story) judge(a *attack, o *sample) {
 	if a.start.IsZero() && a.breach.IsZero() {
 		return
 	}
-	if i >= 0 && a.name == "" && a.over.IsZero() && o.incidents[i].State != "active" {
-		a.over = o.at
-		st.act(o.at, cyan, "OVER", "the attack on %s stays below the limit", a.addr)
+	if a.name == "" {
+		st.listen(a, o, i)
 	}
 	st.follow(a, o)
 	reach, known := o.reach[a.addr]
@@ -160,6 +166,25 @@ func (st *story) judge(a *attack, o *sample) {
 		if st.measured {
 			st.act(o.at, green, "BACK", "%s receives its usual traffic again: %s packets/s", a.addr, count(reach))
 		}
+	}
+}
+
+// silence is after how long without a breach an attack of which only the detector knows counts as over.
+const silence = 500 * time.Millisecond
+
+// listen notices from the incident, number i or -1 when it is closed, that an attack is over, or goes on after a pause.
+func (st *story) listen(a *attack, o *sample, i int) {
+	if i >= 0 && o.incidents[i].LastBreach.After(a.why.LastBreach) {
+		a.why.LastBreach = o.incidents[i].LastBreach
+	}
+	last := a.why.LastBreach
+	switch {
+	case a.over.IsZero() && (i < 0 || o.at.Sub(last) > silence):
+		a.over = last
+		st.act(o.at, cyan, "OVER", "the attack on %s is over", a.addr)
+	case !a.over.IsZero() && last.After(a.over) && a.gone.IsZero():
+		a.over = time.Time{}
+		st.act(o.at, red, "ATTACK", "%s is attacked again", a.addr)
 	}
 }
 
@@ -271,7 +296,8 @@ func (st *story) traffic(o *sample) {
 const (
 	rowEvery   = 950 * time.Millisecond // a second, with room for a sample that comes a little early
 	barWidth   = 20
-	sparkWidth = 30
+	rowWidth   = 57 // of a row of the block before its spark line
+	sparkWidth = 60 // at most
 )
 
 // appended keeps the end of a history.
@@ -284,12 +310,13 @@ func appended(h []float64, v float64) []float64 {
 
 // block is what is renewed in place.
 func (st *story) block(o *sample) []string {
+	width := max(0, min(sparkWidth, st.s.width()-rowWidth))
 	row := func(sgr, name string, v float64, unit string, history []float64, top float64) string {
-		return fmt.Sprintf("  %-24s %9s pps %-14s %s", name, count(v), unit, st.s.paint(sgr, st.s.spark(history, top, sparkWidth)))
+		return fmt.Sprintf("  %-24s %9s pps %-14s %s", name, count(v), unit, st.s.paint(sgr, st.s.spark(history, top, width)))
 	}
 	mbps := func(r rate) string { return fmt.Sprintf("%.1f Mbit/s", r.mbps) }
 	lines := []string{
-		st.s.paint(dim, fmt.Sprintf("%s %s", st.clock(o.at), strings.Repeat("-", 80))),
+		st.s.paint(dim, fmt.Sprintf("%s %s", st.clock(o.at), strings.Repeat("-", max(0, rowWidth+width-9)))),
 		row(cyan, "incoming", o.in.pps, mbps(o.in), st.in, st.top),
 		row(cyan, "outgoing", o.out.pps, mbps(o.out), st.out, st.top),
 	}
@@ -330,7 +357,7 @@ func (st *story) awaits() bool {
 // verdict is nil when the main job really happened, else everything that did not.
 func (st *story) verdict() error {
 	if len(st.attacks) == 0 {
-		return errors.New("no attack was found")
+		return errors.New("no attack was found: nothing exceeded a threshold")
 	}
 	var errs []error
 	for _, a := range st.attacks {
