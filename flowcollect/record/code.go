@@ -31,8 +31,6 @@ const (
 	UnknownTemplate
 	// TruncatedRecord: a record with fields of variable length ends behind its set; the rest of the set was left.
 	TruncatedRecord
-	// ZeroLengthRecord: a record of no bytes, which variable length allows; the rest of the set was left.
-	ZeroLengthRecord
 
 	// TemplateTruncated: a template record longer than its set; refused.
 	TemplateTruncated
@@ -90,7 +88,7 @@ const (
 var codeNames = [NumCodes]string{
 	OK: "ok", ShortDatagram: "short_datagram", BadVersion: "bad_version", CountLies: "count_lies", LengthLies: "length_lies",
 	TrailingBytes: "trailing_bytes", SetTooShort: "set_too_short", SetTruncated: "set_truncated", ReservedSet: "reserved_set",
-	ZeroFill: "zero_fill", UnknownTemplate: "unknown_template", TruncatedRecord: "truncated_record", ZeroLengthRecord: "zero_length_record",
+	ZeroFill: "zero_fill", UnknownTemplate: "unknown_template", TruncatedRecord: "truncated_record",
 	TemplateTruncated: "template_truncated", TemplateBadID: "template_bad_id", TemplateZeroWidth: "template_zero_width",
 	TemplateTooManyFields: "template_too_many_fields", TemplateTooWide: "template_too_wide", TemplateBadScope: "template_bad_scope",
 	TemplateLimit: "template_limit", TemplateChanged: "template_changed", Withdrawn: "withdrawn",

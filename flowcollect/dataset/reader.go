@@ -1,0 +1,309 @@
+package dataset
+
+import (
+	"github.com/weir-ddos/weir/dataplane/wire"
+	"github.com/weir-ddos/weir/flowcollect/record"
+	"github.com/weir-ddos/weir/flowcollect/sampling"
+	"github.com/weir-ddos/weir/flowcollect/template"
+)
+
+// Deps is what decoders share: everything in it may be used by any number of workers.
+type Deps struct {
+	// Templates are the templates of all exporters.
+	Templates *template.Registry
+	// Sampling are their sampling rates.
+	Sampling *sampling.Table
+	// Wire reads exported packet heads; its Charge says which addresses of a tunnel count.
+	Wire *wire.Decoder
+}
+
+// Reader reads the sets of one datagram after the other. It belongs to one goroutine.
+type Reader struct {
+	deps Deps
+
+	// of the current datagram
+	key   template.Key
+	ctx   template.Context
+	sys   *template.System
+	view  sampling.View
+	stats *record.Stats
+	sink  record.Sink
+	units uint32
+	// unknown is set when records were there that could not be counted.
+	unknown bool
+
+	rec     record.Record
+	base    record.Record
+	query   sampling.Query
+	last    sampling.Query // the query that lastRate answers
+	rate    float64
+	from    record.RateSource
+	values  template.Values
+	headers wire.Headers
+	def     template.Definition
+	came    []uint16 // templates of this datagram that data may wait for
+}
+
+// NewReader returns a Reader.
+func NewReader(deps Deps) *Reader { return &Reader{deps: deps} }
+
+// Begin starts a datagram of the system key: its header says ctx.
+func (d *Reader) Begin(key template.Key, ctx template.Context, st *record.Stats, sink record.Sink) {
+	d.key, d.ctx, d.stats, d.sink = key, ctx, st, sink
+	d.sys = d.deps.Templates.System(&d.key)
+	d.view = d.deps.Sampling.View(&d.key.Exporter, d.key.Protocol, d.key.Domain)
+	d.units, d.unknown = 0, false
+	d.came = d.came[:0]
+}
+
+// End finishes a datagram: data sets that waited for its templates are read, now that its options are known too. It returns how many
+// data records, options included, the datagram had, and whether that is all of them.
+func (d *Reader) End() (units uint32, known bool) {
+	units, known = d.units, !d.unknown
+	if len(d.came) > 0 {
+		d.replay()
+	}
+	d.stats, d.sink = nil, nil
+	return units, known
+}
+
+// replay reads the sets that waited for a template of this datagram.
+func (d *Reader) replay() {
+	now := d.ctx
+	for _, id := range d.came {
+		for _, h := range d.deps.Templates.Take(&d.key, id, now.Arrived) {
+			d.ctx = h.Context
+			d.stats.Codes[record.Replayed]++
+			d.Data(id, h.Set, template.Margin, len(h.Set))
+		}
+	}
+	d.ctx = now
+}
+
+// Templates reads the contents of a template set of the kind.
+func (d *Reader) Templates(set []byte, kind template.Kind) record.Code {
+	first := record.OK
+	for len(set) > 0 {
+		rest, done, c := d.definition(set, kind)
+		if done {
+			break
+		}
+		set = rest
+		if c != record.OK { // not even a template
+			first = d.stats.Count(first, c)
+			continue
+		}
+		if d.def.Withdrawal {
+			d.deps.Templates.Withdraw(&d.key, &d.def)
+			first = d.stats.Count(first, record.Withdrawn)
+			continue
+		}
+		c = d.deps.Templates.Announce(&d.key, &d.def, d.ctx.Arrived)
+		if c == record.OK || c == record.TemplateChanged {
+			d.came = append(d.came, d.def.ID)
+		}
+		if kind == template.Options {
+			d.stats.OptionTemplates++
+		} else {
+			d.stats.Templates++
+		}
+		if c != record.OK {
+			first = d.stats.Count(first, c)
+		}
+	}
+	d.sys = d.deps.Templates.System(&d.key)
+	return first
+}
+
+func (d *Reader) definition(set []byte, kind template.Kind) ([]byte, bool, record.Code) {
+	if d.key.Protocol == record.NetFlow9 {
+		return d.def.Read9(set, kind)
+	}
+	return d.def.ReadIPFIX(set, kind)
+}
+
+// Data reads the contents of data set id, which is buf[pos:end]; pos is at least template.Margin.
+func (d *Reader) Data(id uint16, buf []byte, pos, end int) record.Code {
+	p := d.sys.Lookup(id)
+	if p == nil {
+		return d.hold(id, buf[pos:end])
+	}
+	p.Touch(d.ctx.Arrived)
+	if p.Kind == template.Options {
+		return d.options(p, buf, pos, end)
+	}
+	return d.records(p, buf, pos, end)
+}
+
+// hold keeps a set whose template is not known.
+func (d *Reader) hold(id uint16, set []byte) record.Code {
+	d.unknown = true
+	d.stats.UnknownTemplateSets++
+	first := d.stats.Count(record.OK, record.UnknownTemplate)
+	if d.deps.Templates.Hold(&d.key, id, set, d.ctx) {
+		return d.stats.Count(first, record.Held)
+	}
+	return d.stats.Count(first, record.HeldDropped)
+}
+
+// records reads data records.
+func (d *Reader) records(p *template.Program, buf []byte, pos, end int) record.Code {
+	first := record.OK
+	d.start(p)
+	for end-pos >= p.Min && !padding(p, buf[pos:end]) {
+		d.rec = d.base
+		next := p.Read(buf, pos, end, &d.rec, &d.values)
+		if next < 0 {
+			d.unknown = true
+			return d.stats.Count(first, record.TruncatedRecord)
+		}
+		pos = next // at least Min further
+		d.units++
+		d.stats.Records++
+		if c := d.finish(p); c != record.OK {
+			first = d.stats.Count(first, c)
+		}
+	}
+	return first
+}
+
+// padding says that b is the zero fill behind the last record of variable length: RFC 7011 3.3.1 has sets end at a multiple of 4 or 8.
+// Where all fields are fixed, fewer bytes than a record need no such guess.
+func padding(p *template.Program, b []byte) bool {
+	if p.Fixed || len(b) > 7 {
+		return false
+	}
+	for _, x := range b {
+		if x != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// start prepares what all records of a set have in common.
+func (d *Reader) start(p *template.Program) {
+	d.base = record.Record{
+		Exporter: d.key.Exporter, Agent: d.key.Exporter, Arrived: d.ctx.Arrived, Domain: d.key.Domain,
+		Protocol: d.key.Protocol, Template: p.ID, Has: p.Has, Totals: p.Totals,
+	}
+	d.query = sampling.Query{Template: p.ID}
+	if p.Slots&(1<<template.Sampler48|1<<template.Selector302) != 0 {
+		d.query.HasID, d.query.IsSelector = true, p.Slots.Has(template.Selector302)
+	}
+	d.last = d.query
+	d.rate, d.from = d.view.Rate(&d.query)
+}
+
+// finish completes the record that was read and hands it on.
+func (d *Reader) finish(p *template.Program) record.Code {
+	r := &d.rec
+	first := record.OK
+	if p.Slots != 0 {
+		d.counters(p, r)
+		first = d.times(p, r)
+	}
+	d.sample(p, r)
+	if r.Has&record.HasICMP == 0 && r.Has&record.HasPorts != 0 && (r.Proto == wire.ProtoICMP || r.Proto == wire.ProtoICMPv6) {
+		r.ICMPType, r.ICMPCode = uint8(r.DstPort>>8), uint8(r.DstPort) // where NetFlow puts them
+		r.Has |= record.HasICMP
+	}
+	if p.HasSection {
+		if c := d.section(p, r); c != record.OK {
+			first = c
+		}
+		return first
+	}
+	d.sink.Record(r)
+	if p.Slots&(1<<template.RevBytes|1<<template.RevPackets) != 0 {
+		d.reverse(p, r)
+	}
+	return first
+}
+
+const (
+	byteSlots   = template.Set(1<<template.Bytes0 | 1<<template.Bytes1 | 1<<template.Bytes2 | 1<<template.Bytes3 | 1<<template.Bytes4 | 1<<template.Bytes5 | 1<<template.Bytes6)
+	packetSlots = template.Set(1<<template.Packets0 | 1<<template.Packets1 | 1<<template.Packets2 | 1<<template.Packets3 | 1<<template.Packets4)
+	totalSlots  = template.Set(1<<template.Bytes3 | 1<<template.Bytes4 | 1<<template.Bytes6 | 1<<template.Packets3 | 1<<template.Packets4)
+	rateSlots   = template.Set(1<<template.Rate34 | 1<<template.Rate50 | 1<<template.Rate305 | 1<<template.Rate306 | 1<<template.Rate309 | 1<<template.Rate310 | 1<<template.Probability)
+	timeSlots   = template.Set(1<<template.Start | 1<<template.End | 1<<template.DurationMillis | 1<<template.DurationMicros)
+)
+
+// counters takes the first counter that is not zero, in the order of the slots, where a template has several.
+func (d *Reader) counters(p *template.Program, r *record.Record) {
+	if p.Slots&byteSlots != 0 {
+		s := d.firstOf(p, template.Bytes0, template.Bytes6)
+		r.Bytes = d.values.V[s]
+		r.Totals = totalSlots.Has(s)
+	}
+	if p.Slots&packetSlots != 0 {
+		s := d.firstOf(p, template.Packets0, template.Packets4)
+		r.Packets = d.values.V[s]
+		r.Totals = r.Totals || totalSlots.Has(s)
+	}
+	if p.Slots.Has(template.Bytes5) {
+		r.L2Bytes = d.values.V[template.Bytes5]
+	}
+}
+
+// firstOf returns the first of the slots that the program has and that is not zero, else the first that it has.
+func (d *Reader) firstOf(p *template.Program, from, to template.Slot) template.Slot {
+	found := template.NumSlots
+	for s := from; s <= to; s++ {
+		if !p.Slots.Has(s) {
+			continue
+		}
+		if d.values.V[s] != 0 {
+			return s
+		}
+		found = min(found, s)
+	}
+	return found
+}
+
+// sample resolves the sampling rate. Consecutive records nearly always ask the same.
+func (d *Reader) sample(p *template.Program, r *record.Record) {
+	q := &d.query
+	if q.HasID {
+		q.ID = d.values.V[template.Sampler48]
+		if q.IsSelector {
+			q.ID = d.values.V[template.Selector302]
+		}
+		r.SamplerID = q.ID
+	}
+	q.Input, q.Output = r.Input, r.Output
+	if p.Slots&rateSlots != 0 {
+		a := d.announcement(p)
+		q.InRecord = a.Rate()
+	}
+	if *q != d.last {
+		d.last = *q
+		d.rate, d.from = d.view.Rate(q)
+	}
+	r.SamplingRate, r.RateFrom = d.rate, d.from
+	if d.from == record.RateUnknown {
+		d.stats.UnknownRate++
+	}
+}
+
+// reverse hands the other direction of a biflow on, when it had any traffic.
+func (d *Reader) reverse(p *template.Program, r *record.Record) {
+	v := &d.values.V
+	get := func(s template.Slot) uint64 {
+		if p.Slots.Has(s) {
+			return v[s]
+		}
+		return 0
+	}
+	r.Bytes, r.Packets = get(template.RevBytes), get(template.RevPackets)
+	if r.Bytes|r.Packets == 0 {
+		return
+	}
+	r.TCPFlags, r.TOS = uint8(get(template.RevFlags)), uint8(get(template.RevTOS))
+	r.L2Bytes, r.DroppedBytes, r.DroppedPackets = 0, 0, 0
+	r.Direction = record.UnknownDirection
+	r.Has &^= record.HasDirection | record.HasDroppedCounts
+	r.Kind = record.BiflowReverse
+	r.Reverse()
+	d.sink.Record(r)
+}

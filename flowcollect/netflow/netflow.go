@@ -1,0 +1,127 @@
+package netflow
+
+import (
+	"encoding/binary"
+
+	"github.com/weir-ddos/weir/flowcollect/dataset"
+	"github.com/weir-ddos/weir/flowcollect/record"
+	"github.com/weir-ddos/weir/flowcollect/sampling"
+	"github.com/weir-ddos/weir/flowcollect/template"
+)
+
+var be = binary.BigEndian
+
+// Decoder reads NetFlow datagrams. It belongs to one goroutine.
+type Decoder struct {
+	deps   dataset.Deps
+	reader *dataset.Reader
+	rec    record.Record
+}
+
+// New returns a Decoder.
+func New(deps dataset.Deps) *Decoder {
+	return &Decoder{deps: deps, reader: dataset.NewReader(deps)}
+}
+
+// Decode reads dg, gives every record to sink and counts in st, which is the exporter's. It returns the first trouble, else OK. dg's
+// Payload is not kept.
+func (d *Decoder) Decode(dg *record.Datagram, st *record.Stats, sink record.Sink) record.Code {
+	st.Datagrams++
+	st.Last = record.Header{}
+	c := d.decode(dg, st, sink)
+	if c == record.OK {
+		st.Codes[record.OK]++
+	}
+	return c
+}
+
+func (d *Decoder) decode(dg *record.Datagram, st *record.Stats, sink record.Sink) record.Code {
+	b := dg.Payload
+	if len(b) < 2 {
+		return st.Count(record.OK, record.ShortDatagram)
+	}
+	switch be.Uint16(b) {
+	case 1:
+		return d.flat(&v1, dg, st, sink)
+	case 5:
+		return d.flat(&v5, dg, st, sink)
+	case 7:
+		return d.flat(&v7, dg, st, sink)
+	case 9:
+		return d.decode9(dg, st, sink)
+	}
+	return st.Count(record.OK, record.BadVersion)
+}
+
+// seconds turns an unsigned Unix time into ns.
+func seconds(s uint32) int64 { return int64(s) * 1e9 }
+
+// decode9 reads a datagram of v9 (RFC 3954 5).
+//
+//	version(2) count(2) sysUptime(4) unixSeconds(4) sequence(4) sourceID(4)
+func (d *Decoder) decode9(dg *record.Datagram, st *record.Stats, sink record.Sink) record.Code {
+	const head = 20
+	b := dg.Payload
+	if len(b) < head {
+		return st.Count(record.OK, record.ShortDatagram)
+	}
+	ctx := template.Context{Arrived: dg.Arrived, Exported: seconds(be.Uint32(b[8:])), Uptime: be.Uint32(b[4:])}
+	key := template.Key{Exporter: dg.Exporter, Domain: be.Uint32(b[16:]), Protocol: record.NetFlow9}
+	st.Last = record.Header{
+		Protocol: record.NetFlow9, Domain: key.Domain, Sequence: be.Uint32(b[12:]), Units: 1, HasSequence: true, KnownUnits: true,
+		Uptime: ctx.Uptime, Exported: ctx.Exported,
+	}
+	before := st.Templates + st.OptionTemplates
+	d.reader.Begin(key, ctx, st, sink)
+	first := d.sets(b, head, st)
+	units, known := d.reader.End()
+	// The count is of records of all kinds, but many exporters get it wrong (softflowd counts templates only): it is noted, not used.
+	if known && uint64(be.Uint16(b[2:])) != uint64(units)+st.Templates+st.OptionTemplates-before {
+		st.Codes[record.CountLies]++
+	}
+	return first
+}
+
+// sets walks the sets of b from pos on. Each round goes on by 4 bytes at least, or ends the walk.
+func (d *Decoder) sets(b []byte, pos int, st *record.Stats) record.Code {
+	first := record.OK
+	for len(b)-pos >= 4 {
+		id, n := be.Uint16(b[pos:]), int(be.Uint16(b[pos+2:]))
+		if n < 4 {
+			if id == 0 && n == 0 {
+				return st.Count(first, record.ZeroFill) // PAN-OS, ACI
+			}
+			return st.Count(first, record.SetTooShort)
+		}
+		end := pos + n
+		if end > len(b) {
+			end = len(b)
+			first = st.Count(first, record.SetTruncated)
+		}
+		c := record.OK
+		switch {
+		case id >= template.FirstData:
+			c = d.reader.Data(id, b, pos+4, end)
+		case id == template.Set9Data:
+			c = d.reader.Templates(b[pos+4:end], template.Data)
+		case id == template.Set9Options:
+			c = d.reader.Templates(b[pos+4:end], template.Options)
+		default:
+			c = st.Count(record.OK, record.ReservedSet)
+		}
+		if first == record.OK {
+			first = c
+		}
+		pos = end
+	}
+	if pos < len(b) {
+		first = st.Count(first, record.TrailingBytes)
+	}
+	return first
+}
+
+// resolve asks the sampling configuration and, if there is one, the header.
+func (d *Decoder) resolve(dg *record.Datagram, p record.Protocol, domain uint32, header float64) (float64, record.RateSource) {
+	view := d.deps.Sampling.View(&dg.Exporter, p, domain)
+	return view.Rate(&sampling.Query{Header: header})
+}

@@ -1,0 +1,202 @@
+package template
+
+import (
+	"slices"
+
+	"github.com/weir-ddos/weir/dataplane/wire"
+	"github.com/weir-ddos/weir/flowcollect/record"
+)
+
+// maxRecord is the longest record that can be in a UDP datagram.
+const maxRecord = 65507
+
+// compile turns a definition into a program. It allocates: it runs when a template is new or has changed.
+func compile(kind Kind, id uint16, nscopes int, def []byte) (*Program, record.Code) {
+	p := &Program{ID: id, Kind: kind, Scopes: nscopes, Fields: len(def) / fieldLen, def: slices.Clone(def), Fixed: true, SectionLink: wire.LinkEthernet}
+	chosen := p.choose()
+	if c := p.measure(); c != record.OK {
+		return nil, c
+	}
+	p.single(chosen)
+	p.dual(chosen)
+	p.build(chosen)
+	return p, record.OK
+}
+
+// choose picks the fields that are read: of several for the same purpose the lowest rank, then the first.
+func (p *Program) choose() []code {
+	codes := make([]code, p.Fields)
+	type choice struct {
+		at   int
+		rank uint8
+	}
+	best := make(map[code]choice)
+	for i := range p.Fields {
+		f := fieldAt(p.def, i)
+		w, ok := wanted(f, p.Kind, i < p.Scopes)
+		if !ok {
+			continue
+		}
+		if old, dup := best[w.code]; dup {
+			if old.rank <= w.rank {
+				continue
+			}
+			codes[old.at] = skip
+		}
+		best[w.code] = choice{i, w.rank}
+		codes[i] = w.code
+		p.note(f, w)
+	}
+	p.withoutOrphans(codes)
+	return codes
+}
+
+// note keeps what a chosen field says about the program besides its value. A better field for the same code overwrites it.
+func (p *Program) note(f field, w want) {
+	switch w.code {
+	case slot(Start):
+		p.StartClock = w.clock
+		p.Observed = f.id >= 322 && f.id <= 325
+	case slot(End):
+		p.EndClock = w.clock
+	case section:
+		p.HasSection = true
+		p.SectionLink = wire.LinkEthernet
+		if f.id == 313 {
+			p.SectionLink = wire.LinkRaw
+		}
+	}
+}
+
+// withoutOrphans drops responder counters (232, 299) where the record's own counters are not the initiator's: then they are no second direction.
+func (p *Program) withoutOrphans(codes []code) {
+	own := slices.Contains(codes, slot(Bytes0)) || slices.Contains(codes, slot(Packets0))
+	for i, c := range codes {
+		f := fieldAt(p.def, i)
+		if own && f.pen == 0 && (f.id == 232 || f.id == 299) && (c == slot(RevBytes) || c == slot(RevPackets)) {
+			codes[i] = skip
+		}
+	}
+}
+
+// measure finds the length of the shortest record.
+func (p *Program) measure() record.Code {
+	for i := range p.Fields {
+		if n := fieldAt(p.def, i).length; n == varlen {
+			p.Fixed = false
+			p.Min++
+		} else {
+			p.Min += int(n)
+		}
+	}
+	switch {
+	case p.Min == 0:
+		return record.TemplateZeroWidth
+	case p.Min > maxRecord:
+		return record.TemplateTooWide
+	}
+	return record.OK
+}
+
+// single writes a counter straight to the record where the template has only one.
+func (p *Program) single(codes []code) {
+	direct := func(first, last Slot, to code) (Slot, bool) {
+		var found Slot
+		n, at := 0, 0
+		for i, c := range codes {
+			if c >= slot(first) && c <= slot(last) {
+				n++
+				at, found = i, Slot(c-firstSlot)
+			}
+		}
+		if n == 1 {
+			codes[at] = to
+		}
+		return found, n == 1
+	}
+	if p.Kind == Options {
+		return
+	}
+	b, ok := direct(Bytes0, Bytes6, byteCount)
+	p.Totals = ok && (b == Bytes3 || b == Bytes4 || b == Bytes6)
+	if k, ok := direct(Packets0, Packets4, packetCount); ok {
+		p.Totals = p.Totals || k == Packets3 || k == Packets4
+	}
+}
+
+// dual makes the address steps of templates with both families conditional.
+func (p *Program) dual(codes []code) {
+	if slices.Contains(codes, src4) && slices.Contains(codes, src6) {
+		replace(codes, src4, src4If)
+		replace(codes, src6, src6If)
+	}
+	if slices.Contains(codes, dst4) && slices.Contains(codes, dst6) {
+		replace(codes, dst4, dst4If)
+		replace(codes, dst6, dst6If)
+	}
+}
+
+func replace(codes []code, from, to code) { codes[slices.Index(codes, from)] = to }
+
+// build lays the steps out in segments.
+func (p *Program) build(codes []code) {
+	var s segment
+	for i, c := range codes {
+		f := fieldAt(p.def, i)
+		p.has(c)
+		if f.length == varlen {
+			s.tail, s.code = true, c
+			p.close(s)
+			s = segment{}
+			continue
+		}
+		s.size += int(f.length)
+		if c != skip {
+			s.steps = append(s.steps, step{end: uint16(s.size), code: c, width: uint8(min(f.length, 8)), size: f.length})
+		}
+	}
+	if s.size > 0 || len(p.segments) == 0 {
+		p.close(s)
+	}
+}
+
+// close appends a segment. IPv4 comes before IPv6 where both are read, so that the first that is not zero stands.
+func (p *Program) close(s segment) {
+	slices.SortStableFunc(s.steps, func(a, b step) int { return late(a.code) - late(b.code) })
+	p.segments = append(p.segments, s)
+}
+
+func late(c code) int {
+	if c == src6If || c == dst6If {
+		return 1
+	}
+	return 0
+}
+
+// hasOf are the parts that a step gives its record.
+var hasOf = map[code]record.Has{
+	src4: record.HasSrc, src6: record.HasSrc, src4If: record.HasSrc, src6If: record.HasSrc,
+	dst4: record.HasDst, dst6: record.HasDst, dst4If: record.HasDst, dst6If: record.HasDst,
+	proto: record.HasProto, srcPort: record.HasPorts, dstPort: record.HasPorts, tcpFlags: record.HasFlags,
+	icmpTypeCode: record.HasICMP, icmpType: record.HasICMP, packetCount: record.HasPackets, byteCount: record.HasBytes,
+	direction: record.HasDirection, forwarding: record.HasForwarding, input: record.HasInput, output: record.HasOutput,
+	mplsLabel: record.HasMPLS, droppedBytes: record.HasDroppedCounts, droppedPackets: record.HasDroppedCounts,
+}
+
+// has notes what a step sets.
+func (p *Program) has(c code) {
+	p.Has |= hasOf[c]
+	if c < firstSlot {
+		return
+	}
+	s := Slot(c - firstSlot)
+	p.Slots |= 1 << s
+	switch {
+	case s <= Bytes6:
+		p.Has |= record.HasBytes
+	case s <= Packets4:
+		p.Has |= record.HasPackets
+	case s == Sampler48 || s == Selector302:
+		p.Has |= record.HasSampler
+	}
+}
