@@ -7,10 +7,12 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/weir-ddos/weir/appliance/config"
+	"github.com/weir-ddos/weir/dataplane/port"
 )
 
 // applyTimeout bounds what a commit may wait for the speaker.
@@ -74,8 +76,23 @@ func needsPorts(old, next *config.Config) bool {
 		old.Traffic != next.Traffic || old.Decode != next.Decode
 }
 
+// tryPorts opens and closes the ports that are new in next: a device with a wrong name must not cost the ports that work.
+func tryPorts(old, next *config.Config) error {
+	var fresh []port.Config
+	for _, c := range next.Ports {
+		if !slices.ContainsFunc(old.Ports, func(o port.Config) bool { return o.Device == c.Device }) {
+			fresh = append(fresh, c)
+		}
+	}
+	ports, err := openPorts(fresh, 0)
+	return errors.Join(err, closePorts(ports))
+}
+
 // replacePlane closes the ports and opens those of the next configuration; when that fails the old ones are opened again.
 func (a *App) replacePlane(old, next *config.Config) error {
+	if err := tryPorts(old, next); err != nil {
+		return err
+	}
 	before := a.plane.Load()
 	stopErr := before.stop()
 	a.retire(before)

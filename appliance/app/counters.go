@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -53,10 +54,34 @@ func (r running) SystemCounters() []api.SystemCounter {
 	for _, name := range slices.Sorted(maps.Keys(h.NotifyDropped)) {
 		l.add("notify_dropped_"+strings.ReplaceAll(name, " ", "_"), float64(h.NotifyDropped[name]), "events", "")
 	}
-	for _, text := range h.Alarms {
+	for _, text := range r.alarms(h.Alarms, s.Err) {
 		l.add("alarm", 1, "", text)
 	}
 	return l
+}
+
+// alarms adds to the engine's what it cannot know: the notify script, and every router that does not have our routes now.
+func (r running) alarms(list []string, script string) []string {
+	list = slices.Clone(list)
+	if script != "" {
+		list = append(list, "the notify script fails: "+script)
+	}
+	for _, p := range r.Peers() {
+		if p.State == "established" {
+			continue
+		}
+		text := fmt.Sprintf("router %s (%s, AS%d) has no session: %s", p.Name, p.Address, p.ASN, p.State)
+		if p.LastError != "" {
+			text += ", " + p.LastError
+		}
+		list = append(list, text)
+	}
+	for _, p := range r.Ports() {
+		if p.Err != "" {
+			list = append(list, fmt.Sprintf("port %s: %s", p.Device, p.Err))
+		}
+	}
+	return list
 }
 
 // ports adds up what the ports say.

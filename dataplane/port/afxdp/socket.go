@@ -86,6 +86,13 @@ func (s *socket) setUp(index, queue int, o Options) error {
 	return s.bind(index, queue, o)
 }
 
+// The kernel frees the queue of a closed socket, also of a killed process, from a work queue of its own, some time later:
+// until then it is busy.
+const (
+	busyWait = 2 * time.Second
+	busyPoll = 5 * time.Millisecond
+)
+
 func (s *socket) bind(index, queue int, o Options) error {
 	flags := uint16(unix.XDP_USE_NEED_WAKEUP)
 	switch {
@@ -94,7 +101,11 @@ func (s *socket) bind(index, queue int, o Options) error {
 	case o.Copy == copying || o.Mode == generic:
 		flags |= unix.XDP_COPY
 	}
-	err := unix.Bind(s.fd, &unix.SockaddrXDP{Flags: flags, Ifindex: uint32(index), QueueID: uint32(queue)})
+	addr := &unix.SockaddrXDP{Flags: flags, Ifindex: uint32(index), QueueID: uint32(queue)}
+	err := unix.Bind(s.fd, addr)
+	for deadline := time.Now().Add(busyWait); errors.Is(err, unix.EBUSY) && time.Now().Before(deadline); err = unix.Bind(s.fd, addr) {
+		time.Sleep(busyPoll)
+	}
 	switch {
 	case errors.Is(err, unix.EBUSY):
 		return fmt.Errorf("bind to queue %d: %w (another AF_XDP socket has it)", queue, err)
