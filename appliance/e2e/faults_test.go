@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-ddos/weir/controlplane/mitigate/bgp/routertest"
+	"github.com/weir-ddos/weir/dataplane/port/porttest/netns"
 	"github.com/weir-ddos/weir/tools/lab"
 	"github.com/weir-ddos/weir/tools/trafficgen/send"
 )
@@ -144,6 +145,7 @@ func TestUnappliable(t *testing.T) {
 	w := r.start(good)
 	for what, change := range map[string][2]string{
 		"device":  {"device: w0", "device: nowhere0"},
+		"queues":  {"device: w0", "device: w0, queues: 8"}, // found out only when the port is closed and opened again
 		"journal": {"journal: {path: " + r.Path("journal.db") + "}", "journal: {path: " + r.Path("other.db") + "}"},
 	} {
 		text := strings.Replace(good, change[0], change[1], 1)
@@ -166,6 +168,48 @@ func TestUnappliable(t *testing.T) {
 	}
 	r.flood(attack("udp", 1000, faultVictims...), send.Config{})
 	r.expect("routes after all that", blackholes(faultVictims...)...)
+}
+
+// TestPortChanges closes and opens the port under way: other options, another driver and back, and a device that goes away and returns.
+// Every time the appliance sees the traffic again, and the routes of the attack that goes on stay.
+func TestPortChanges(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	bird := r.bird(nil)
+	good := strings.Replace(r.Base(lab.BIRD)+faultConfig, "ban_time: 4s", "ban_time: 1h", 1)
+	w := r.start(good)
+	f := r.flood(attack("udp", 1000, faultVictims...), send.Config{})
+	r.expect("routes", blackholes(faultVictims...)...)
+	stop := r.watch(bird, blackholes(faultVictims...))
+	for _, port := range []string{
+		"{driver: afxdp, device: w0, options: {frames: 1024}}", "{driver: afxdp, device: w0, options: {mode: generic}}",
+		"{driver: afpacket, device: w0}", "{driver: afxdp, device: w0}",
+	} {
+		commit(t, w, strings.Replace(good, "{driver: afxdp, device: w0}", port, 1))
+		before := counter(t, w, "packets_counted")
+		r.wait("packets through "+port, func() (bool, error) {
+			n, err := w.Counter("packets_counted")
+			return n > before+500, err
+		})
+	}
+	f.stop()
+	if err := r.App.IP("link", "delete", lab.Watch); err != nil {
+		t.Fatal(err)
+	}
+	r.alarm(w, "port w0")
+	if err := netns.Cable(&netns.Link{NS: r.Gen, Name: lab.Wire}, &netns.Link{NS: r.App, Name: lab.Watch}, 1); err != nil {
+		t.Fatal(err)
+	}
+	r.wait("end of the alarm", func() (bool, error) {
+		list, err := w.Alarms()
+		return !slices.ContainsFunc(list, func(a string) bool { return strings.Contains(a, "port w0") }), err
+	})
+	stop()
+	r.flood(attack("syn", 1000, "10.0.7.3", "2001:db8:7::3"), send.Config{})
+	r.expect("routes after the device's return", blackholes(append(slices.Clone(faultVictims), "10.0.7.3", "2001:db8:7::3")...)...)
+	if n := counter(t, w, "conservation_faults"); n != 0 {
+		t.Errorf("%v conservation faults", n)
+	}
 }
 
 // TestJournalDiskFull fills the journal's disk during operation: an alarm says so, and attacks are found and mitigated all the same.

@@ -30,7 +30,7 @@ var binary string
 const sideBySide = "6"
 
 // patience bounds every wait. It is long because the machine may be busy, and costs nothing when all is well.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
 	flag.Parse()
