@@ -3,7 +3,6 @@ package spread
 import (
 	"errors"
 	"hash/maphash"
-	"math/bits"
 	"time"
 
 	"github.com/weir-ddos/weir/dataplane/traffic"
@@ -25,7 +24,7 @@ const (
 )
 
 // EntrySize is the memory in bytes that an entry takes, its part of the index included.
-const EntrySize = 688 + 8
+const EntrySize = 720 + 8
 
 // Config sizes a Spreader.
 type Config struct {
@@ -63,11 +62,11 @@ type Stats struct {
 	Coarse uint64 `json:"coarse"`
 }
 
-// level is what an entry stands for.
-type level uint8
+// scope is what an entry stands for.
+type scope uint8
 
 const (
-	host       level = iota
+	host       scope = iota
 	network          // counted in the overflow row of the network that the address begins
 	everything       // counted in the overflow row of what is outside
 )
@@ -78,24 +77,7 @@ type key struct {
 	dir   traffic.Direction
 	class traffic.Class
 	size  uint8 // bins are 2^(minShift+size) ns wide
-	level level
-}
-
-// ring is amounts that are due in time.
-type ring struct {
-	// left is the sum of bins.
-	left traffic.Counter
-	// paid is until when, in the Spreader's time, the ring has been charged: a bin holds what is due in it after paid.
-	paid int64
-	bins [numBins]bin
-}
-
-// bin is what is due in one stretch of time: whole evenly until its end, tail until end, which lies in it. Tails are the ends
-// of records. Were they charged until the bin's end, a flow that goes on would be charged twice for a moment: the end
-// of one record and the beginning of the next. The tails of several records share the mean of their ends, by bytes.
-type bin struct {
-	whole, tail traffic.Counter
-	end         int64
+	scope scope
 }
 
 type entry struct {
@@ -168,7 +150,7 @@ func (s *Spreader) workTotals(h *traffic.Half) {
 					if r.left == (traffic.Counter{}) {
 						continue
 					}
-					if n := r.pay(uint(size), s.due); n != (traffic.Counter{}) {
+					if n := r.pay(uint8(size), s.due); n != (traffic.Counter{}) {
 						h.AddTotal(traffic.Family(f), traffic.Direction(d), traffic.Class(c), n)
 						subtract(&s.stats.Pending, n)
 					}
@@ -198,11 +180,11 @@ func (s *Spreader) Work(h *traffic.Half, budget int) bool {
 
 // charge brings one entry up to date.
 func (s *Spreader) charge(h *traffic.Half, e *entry) {
-	n := e.pay(uint(e.size), s.due)
+	n := e.pay(e.size, s.due)
 	if n == (traffic.Counter{}) {
 		return
 	}
-	if e.level == host {
+	if e.scope == host {
 		h.AddRow(&e.addr, e.dir, e.class, n)
 		return
 	}
@@ -218,13 +200,9 @@ func (s *Spreader) Add(h *traffic.Half, r *traffic.Record, now int64, duration t
 	}
 	d := int64(min(duration, Longest))
 	s.stats.Spread++
-	p := plan{total: r.Counter, length: d, size: sizeOf(d)}
-	at := s.now + min(max(now-s.began, 0), int64(s.cfg.Tick))
-	p.begin, p.end = max(at, s.due), s.due
-	if at < s.due { // its part of the running epoch
-		p.first = share(r.Counter, s.due-at, d)
-	}
-	p.end = at + d
+	at := min(s.now+min(max(now-s.began, 0), int64(s.cfg.Tick)), s.due)
+	p := plan{first: share(r.Counter, s.due-at, d), rest: r.Counter, begin: s.due, end: at + d, size: sizeOf(d)}
+	subtract(&p.rest, p.first)
 
 	src, dst := h.Nets().Lookup(&r.Src), h.Nets().Lookup(&r.Dst)
 	dir := traffic.DirectionOf(src, dst)
@@ -232,11 +210,10 @@ func (s *Spreader) Add(h *traffic.Half, r *traffic.Record, now int64, duration t
 	h.AddTotal(f, dir, r.Class, p.first)
 	total := &s.totals[f][dir][r.Class][p.size]
 	if total.left == (traffic.Counter{}) {
-		total.paid = s.due
+		*total = ring{paid: s.due}
 	}
 	total.put(&p)
-	s.stats.Pending.Packets += r.Packets - p.first.Packets
-	s.stats.Pending.Bytes += r.Bytes - p.first.Bytes
+	s.stats.Pending.Add(p.rest)
 	in, out := s.cfg.Internal.Rows(dir)
 	if in {
 		s.addRow(h, &r.Dst, traffic.Incoming, r.Class, &p)
@@ -252,12 +229,12 @@ func (s *Spreader) addRow(h *traffic.Half, addr *[16]byte, d traffic.Direction, 
 	i := s.find(h, addr, d, class, p.size)
 	e := &s.table.entries[i]
 	if e.left == (traffic.Counter{}) {
-		e.paid = s.due
+		e.ring = ring{paid: s.due}
 	} else {
 		s.charge(h, e) // when its turn in this epoch has not come yet
 	}
 	if p.first != (traffic.Counter{}) {
-		if e.level == host {
+		if e.scope == host {
 			h.AddRow(addr, d, class, p.first)
 		} else {
 			h.AddOverflow(&e.addr, d, class, p.first)
@@ -273,131 +250,13 @@ func (s *Spreader) find(h *traffic.Half, addr *[16]byte, d traffic.Direction, cl
 		return i
 	}
 	s.stats.Coarse++
-	k.level = network
+	k.scope = network
 	if n := h.Nets().Place(h.Nets().Lookup(addr)).Network; n >= 0 {
 		k.addr = h.Nets().Networks()[n].Addr().As16()
 		if i := s.table.get(&k, s.table.forNetworks()); i >= 0 {
 			return i
 		}
 	}
-	k.addr, k.level = [16]byte{}, everything
+	k.addr, k.scope = [16]byte{}, everything
 	return s.table.get(&k, cap(s.table.entries)) // room is kept for every such key
-}
-
-// plan is how a record is charged: first at once, the rest evenly from begin to end.
-type plan struct {
-	total, first       traffic.Counter
-	begin, end, length int64
-	size               uint8
-}
-
-// sizeOf is the narrowest bin of which fitBins hold d.
-func sizeOf(d int64) uint8 {
-	n := (d - 1) / fitBins >> minShift
-	return uint8(min(bits.Len64(uint64(n)), numSizes-1))
-}
-
-// put adds the rest of a record to the bins. Rounding carries over from bin to bin, and the last takes what is left.
-func (r *ring) put(p *plan) {
-	shift := minShift + uint(p.size)
-	first, last := p.begin>>shift, (p.end-1)>>shift
-	rest := traffic.Counter{Packets: p.total.Packets - p.first.Packets, Bytes: p.total.Bytes - p.first.Bytes}
-	r.left.Add(rest)
-	if first >= last || p.end <= p.begin {
-		r.bins[first&(numBins-1)].addTail(rest, p.end)
-		return
-	}
-	length := p.end - p.begin
-	head := share(rest, (first+1)<<shift-p.begin, length)
-	r.bins[first&(numBins-1)].whole.Add(head)
-	subtract(&rest, head)
-	inner := p.end - (first+1)<<shift // what is left of the time
-	packets, bytes := step(rest.Packets, 1<<shift, inner), step(rest.Bytes, 1<<shift, inner)
-	for b := first + 1; b < last; b++ {
-		n := traffic.Counter{Packets: packets.next(), Bytes: bytes.next()}
-		subtract(&rest, n)
-		r.bins[b&(numBins-1)].whole.Add(n)
-	}
-	r.bins[last&(numBins-1)].addTail(rest, p.end)
-}
-
-func subtract(n *traffic.Counter, part traffic.Counter) {
-	n.Packets -= part.Packets
-	n.Bytes -= part.Bytes
-}
-
-// addTail adds the end of a record.
-func (b *bin) addTail(n traffic.Counter, end int64) {
-	if old := b.tail.Bytes + b.tail.Packets; old != 0 {
-		weight := float64(n.Bytes+n.Packets) / float64(old+n.Bytes+n.Packets)
-		end = b.end + int64(weight*float64(end-b.end))
-	}
-	b.tail.Add(n)
-	b.end = end
-}
-
-// take takes out what is due from one time until another, both in the bin that ends at end.
-func (b *bin) take(from, until, end int64) (n traffic.Counter) {
-	n = share(b.whole, until-from, end-from)
-	subtract(&b.whole, n)
-	t := b.tail
-	if until < b.end {
-		t = share(t, until-from, b.end-from)
-	}
-	subtract(&b.tail, t)
-	n.Add(t)
-	return n
-}
-
-// pay takes out what is due until then.
-func (r *ring) pay(size uint, until int64) (n traffic.Counter) {
-	shift := minShift + size
-	for r.paid < until && r.left != (traffic.Counter{}) {
-		i := r.paid >> shift
-		end := (i + 1) << shift
-		part := r.bins[i&(numBins-1)].take(r.paid, min(until, end), end)
-		subtract(&r.left, part)
-		n.Add(part)
-		r.paid = min(end, until)
-	}
-	r.paid = max(r.paid, until)
-	return n
-}
-
-// share is n*part/whole of both counts, rounded down, with 0 <= part <= whole.
-func share(n traffic.Counter, part, whole int64) traffic.Counter {
-	if part >= whole {
-		return n
-	}
-	return traffic.Counter{Packets: mulDiv(n.Packets, part, whole), Bytes: mulDiv(n.Bytes, part, whole)}
-}
-
-// mulDiv is n*part/whole for part < whole: the quotient is at most n.
-func mulDiv(n uint64, part, whole int64) uint64 {
-	hi, lo := bits.Mul64(n, uint64(part))
-	q, _ := bits.Div64(hi, lo, uint64(whole))
-	return q
-}
-
-// stepper deals n out in equal parts, part of whole each, so that what is dealt never lags by more than one.
-type stepper struct {
-	quotient, remainder, sum, whole uint64
-}
-
-func step(n uint64, part, whole int64) stepper {
-	if part >= whole {
-		return stepper{quotient: n, whole: 1}
-	}
-	hi, lo := bits.Mul64(n, uint64(part))
-	q, rem := bits.Div64(hi, lo, uint64(whole))
-	return stepper{quotient: q, remainder: rem, whole: uint64(whole)}
-}
-
-func (s *stepper) next() uint64 {
-	s.sum += s.remainder
-	if s.sum >= s.whole {
-		s.sum -= s.whole
-		return s.quotient + 1
-	}
-	return s.quotient
 }

@@ -16,7 +16,7 @@ type table struct {
 	seed    maphash.Seed
 }
 
-// coarsest is how many keys there are of the level everything.
+// coarsest is how many keys there are of the scope everything.
 const coarsest = 2 * int(traffic.NumClasses) * numSizes
 
 func (t *table) init(entries int, seed maphash.Seed) {
@@ -27,7 +27,7 @@ func (t *table) init(entries int, seed maphash.Seed) {
 	t.seed = seed
 }
 
-// forHosts and forNetworks are how full the table may be for a new entry of that level.
+// forHosts and forNetworks are how full the table may be for a new entry of that scope.
 func (t *table) forHosts() int    { return cap(t.entries) - coarsest - cap(t.entries)/16 }
 func (t *table) forNetworks() int { return cap(t.entries) - coarsest }
 
