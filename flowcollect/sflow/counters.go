@@ -52,8 +52,7 @@ func (d *Decoder) counters5(c cursor, expanded bool) {
 	if expanded {
 		from = Source{uint8(c.u32()), c.u32()}
 	} else {
-		id := c.u32()
-		from = Source{uint8(id >> 24), id & 0xffffff}
+		from = compactSource(c.u32())
 	}
 	n := c.u32()
 	if c.short {
@@ -102,7 +101,7 @@ func (d *Decoder) counters4(c *cursor) bool {
 		c.b, c.short = nil, true
 		return false
 	}
-	d.generic(c, sequence, Source{uint8(id >> 24), id & 0xffffff})
+	d.generic(c, sequence, compactSource(id))
 	c.skip(more / 4)
 	return d.countersDone(c)
 }

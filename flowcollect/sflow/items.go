@@ -22,7 +22,8 @@ const (
 // items reads n items of a version 5 sample, or as many as there are.
 func (d *Decoder) items(c *cursor, n uint32) {
 	for ; n > 0 && len(c.b) >= 8; n-- {
-		format, size := c.u32(), c.u32()
+		format, size := be.Uint32(c.b), be.Uint32(c.b[4:])
+		c.b = c.b[8:]
 		item := cursor{b: c.bytes(size)}
 		if !d.item(format, &item) || c.short {
 			d.count(record.TruncatedItem)
@@ -41,8 +42,9 @@ func (d *Decoder) item(format uint32, c *cursor) bool {
 		if len(c.b) < 16 {
 			return false
 		}
-		protocol, length, stripped := c.u32(), c.u32(), c.u32()
-		p.rawHeader(protocol, length, stripped, c.bytes(c.u32()))
+		b := c.b
+		c.b = b[16:]
+		p.rawHeader(be.Uint32(b), be.Uint32(b[4:]), be.Uint32(b[8:]), c.bytes(be.Uint32(b[12:])))
 		return !c.short
 	case itemEthernet:
 		if len(c.b) < ethernetSize {
@@ -90,8 +92,8 @@ func (d *Decoder) switched(c *cursor) bool {
 	if len(c.b) < 16 {
 		return false
 	}
-	src, _, dst := c.u32(), c.u32(), c.u32()
-	c.skip(1)
+	src, dst := be.Uint32(c.b), be.Uint32(c.b[8:])
+	c.b = c.b[16:]
 	d.packet.vlans = true
 	d.rec.SrcVLAN, d.rec.DstVLAN = vlan(src), vlan(dst)
 	return true

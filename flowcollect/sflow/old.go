@@ -16,6 +16,8 @@ const (
 	tagGateway = 3
 	tagUser    = 4
 	tagURL     = 5
+
+	flow4Size = 28 // up to the packet data
 )
 
 // samples4 reads n samples of version 2 or 4, or as many as there are. These versions have no lengths, so the first thing that cannot be
@@ -47,16 +49,15 @@ func (d *Decoder) samples4(c *cursor, n uint32) {
 // when what follows the packet cannot be read.
 func (d *Decoder) flow4(c *cursor) bool {
 	s := &d.sample
-	*s = Sample{Sequence: c.u32()}
-	s.source(c.u32())
-	s.Rate, s.Pool, s.Drops = c.u32(), c.u32(), c.u32()
-	s.Input = Interface{Value: c.u32()}
-	s.Output = Interface{Value: c.u32()}
+	b := c.fixed(flow4Size)
+	if b == nil {
+		return false
+	}
+	*s = Sample{Sequence: be.Uint32(b), Source: compactSource(be.Uint32(b[4:])),
+		Rate: be.Uint32(b[8:]), Pool: be.Uint32(b[12:]), Drops: be.Uint32(b[16:]),
+		Input: Interface{Value: be.Uint32(b[20:])}, Output: Interface{Value: be.Uint32(b[24:])}}
 	if s.Output.Value&(1<<31) != 0 {
 		s.Output = Interface{Multiple, s.Output.Value &^ (1 << 31)}
-	}
-	if c.short {
-		return false
 	}
 	d.begin(record.Section)
 	if !d.packet4(c) {
@@ -88,14 +89,6 @@ func (d *Decoder) packet4(c *cursor) bool {
 		return false
 	}
 	return !c.short
-}
-
-// fixed takes size bytes, a multiple of four, or nil.
-func (c *cursor) fixed(size uint32) []byte {
-	if b := c.bytes(size); !c.short {
-		return b[:size:size]
-	}
-	return nil
 }
 
 // extended4 reads one extended item; false when its end cannot be found.

@@ -63,52 +63,61 @@ type Sample struct {
 	Reason uint32
 }
 
+// Sizes of the fixed parts of version 5 samples.
+const (
+	flowSize         = 32
+	expandedFlowSize = 44
+	discardSize      = 32
+)
+
 // flow5 reads a flow sample of version 5.
 func (d *Decoder) flow5(c cursor, expanded bool) {
 	s := &d.sample
-	*s = Sample{Sequence: c.u32()}
+	var n uint32
 	if expanded {
-		s.Source = Source{uint8(c.u32()), c.u32()}
-		s.Rate, s.Pool, s.Drops = c.u32(), c.u32(), c.u32()
-		s.Input = expandedInterface(&c)
-		s.Output = expandedInterface(&c)
+		b := c.fixed(expandedFlowSize)
+		if b == nil {
+			d.count(record.TruncatedItem)
+			return
+		}
+		*s = Sample{Sequence: be.Uint32(b), Source: Source{uint8(be.Uint32(b[4:])), be.Uint32(b[8:])},
+			Rate: be.Uint32(b[12:]), Pool: be.Uint32(b[16:]), Drops: be.Uint32(b[20:]),
+			Input: wide(b[24:32]), Output: wide(b[32:40])}
+		n = be.Uint32(b[40:])
 	} else {
-		s.source(c.u32())
-		s.Rate, s.Pool, s.Drops = c.u32(), c.u32(), c.u32()
-		s.Input, s.Output = compact(c.u32()), compact(c.u32())
-	}
-	n := c.u32()
-	if c.short {
-		d.count(record.TruncatedItem)
-		return
+		b := c.fixed(flowSize)
+		if b == nil {
+			d.count(record.TruncatedItem)
+			return
+		}
+		*s = Sample{Sequence: be.Uint32(b), Source: compactSource(be.Uint32(b[4:])),
+			Rate: be.Uint32(b[8:]), Pool: be.Uint32(b[12:]), Drops: be.Uint32(b[16:]),
+			Input: compact(be.Uint32(b[20:])), Output: compact(be.Uint32(b[24:]))}
+		n = be.Uint32(b[28:])
 	}
 	d.begin(record.Section)
 	d.items(&c, n)
 	d.emit()
 }
 
-// expandedInterface takes the two words of an expanded sample's interface.
-func expandedInterface(c *cursor) Interface {
-	format, value := c.u32(), c.u32()
-	return Interface{InterfaceFormat(min(format, 255)), value}
+// wide is the interface in two words of an expanded sample.
+func wide(b []byte) Interface {
+	return Interface{InterfaceFormat(min(be.Uint32(b), 255)), be.Uint32(b[4:])}
 }
 
-// source sets the source from the 32 bits of a compact sample.
-func (s *Sample) source(id uint32) { s.Source = Source{uint8(id >> 24), id & 0xffffff} }
+// compactSource splits the 32 bits of a compact sample's source.
+func compactSource(id uint32) Source { return Source{uint8(id >> 24), id & 0xffffff} }
 
 // discard5 reads a discarded-packet sample: one packet that the exporter threw away, and why.
 func (d *Decoder) discard5(c cursor) {
-	s := &d.sample
-	*s = Sample{Sequence: c.u32()}
-	s.Source = Source{uint8(c.u32()), c.u32()}
-	s.Drops = c.u32()
-	s.Input, s.Output = Interface{Value: c.u32()}, Interface{Value: c.u32()}
-	s.Reason = c.u32()
-	n := c.u32()
-	if c.short {
+	b := c.fixed(discardSize)
+	if b == nil {
 		d.count(record.TruncatedItem)
 		return
 	}
+	d.sample = Sample{Sequence: be.Uint32(b), Source: Source{uint8(be.Uint32(b[4:])), be.Uint32(b[8:])}, Drops: be.Uint32(b[12:]),
+		Input: Interface{Value: be.Uint32(b[16:])}, Output: Interface{Value: be.Uint32(b[20:])}, Reason: be.Uint32(b[24:])}
+	n := be.Uint32(b[28:])
 	d.begin(record.Discard)
 	d.items(&c, n)
 	d.emit()
@@ -117,8 +126,10 @@ func (d *Decoder) discard5(c cursor) {
 // begin starts the record of d.sample.
 func (d *Decoder) begin(k record.Kind) {
 	s, r := &d.sample, &d.rec
-	*r = record.Record{Exporter: d.now.Exporter, Agent: d.agent, Arrived: d.now.Arrived, Domain: d.domain, Protocol: d.version,
-		Kind: k, Packets: 1, SamplerID: s.Source.id(), Has: record.HasPackets | record.HasSampler}
+	*r = record.Record{} // field by field, since a literal would be built aside and copied
+	r.Exporter, r.Agent, r.Arrived, r.Domain, r.Protocol = d.now.Exporter, d.agent, d.now.Arrived, d.domain, d.version
+	r.Kind, r.Packets, r.SamplerID = k, 1, s.Source.id()
+	r.Has = record.HasPackets | record.HasSampler
 	d.packet = packet{}
 	switch {
 	case k == record.Discard: // each stands for itself

@@ -42,6 +42,17 @@ func (c *cursor) bytes(n uint32) []byte {
 	return v
 }
 
+// fixed takes size bytes, a multiple of four, or nil.
+func (c *cursor) fixed(size uint) []byte {
+	if uint(len(c.b)) < size {
+		c.b, c.short = nil, true
+		return nil
+	}
+	b := c.b[:size:size]
+	c.b = c.b[size:]
+	return b
+}
+
 // skip drops n items of four bytes each.
 func (c *cursor) skip(n uint32) {
 	if uint64(n)*4 > uint64(len(c.b)) {
