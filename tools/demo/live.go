@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -329,16 +330,15 @@ func (d *live) keepLogs() error {
 		return err
 	}
 	files := map[string]string{}
-	if d.weir != nil {
-		files["weir.log"] = d.weir.Log()
-		config, _ := os.ReadFile(d.weir.Config) // it may be what is missing
-		files["weir.yaml"] = string(config)
+	for _, name := range []string{"weir.log", "weir.yaml"} {
+		text, _ := os.ReadFile(d.w.Path(name)) // it may be what is missing
+		files[name] = string(text)
 	}
 	if d.bird != nil {
 		files["bird.log"] = d.bird.Log()
 	}
 	for name, text := range files {
-		if err := os.WriteFile(dir+"/"+name, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			return err
 		}
 	}

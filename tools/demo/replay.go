@@ -357,6 +357,9 @@ func (d *replayed) outlast(ctx context.Context) {
 			d.story.act(a.over, cyan, "OVER", "the capture ends while %s is attacked or banned; Weir stops, and withdraws", a.addr)
 		}
 	}
+	if len(d.story.attacks) == 0 {
+		return
+	}
 	d.awaited.Store(true) // what is gone is to be seen at once
 	for deadline := time.Now().Add(10 * time.Second); !d.story.done() && time.Now().Before(deadline) && ctx.Err() == nil; {
 		o := &sample{at: time.Now(), others: -1}
