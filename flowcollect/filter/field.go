@@ -48,6 +48,7 @@ const (
 	fieldSampler
 	fieldDropped
 	fieldFragment
+	fieldPort // either port: the most frequent test, in one instruction instead of two
 	numFields
 )
 
@@ -113,11 +114,12 @@ var fields = [numFields]fieldInfo{
 	fieldKind:       {max: max8, names: kinds(), expect: "a kind of record"},
 	fieldSampler:    {needs: record.HasSampler, max: max64, expect: "a sampler id"},
 	fieldDropped:    {max: 1}, fieldFragment: {max: 1},
+	fieldPort: {needs: record.HasPorts, max: max16, expect: "a port"},
 }
 
 // numbers are the words that introduce a test of numbers; two fields stand for either.
 var numbers = map[string][]field{
-	"port": {fieldSrcPort, fieldDstPort}, "proto": {fieldProto}, "packets": {fieldPackets}, "bytes": {fieldBytes},
+	"port": {fieldPort}, "proto": {fieldProto}, "packets": {fieldPackets}, "bytes": {fieldBytes},
 	"length": {fieldLength}, "flags": {fieldFlags}, "input": {fieldInput}, "output": {fieldOutput},
 	"interface": {fieldInput, fieldOutput}, "as": {fieldSrcAS, fieldDstAS}, "vlan": {fieldSrcVLAN, fieldDstVLAN},
 	"direction": {fieldDirection}, "protocol": {fieldProtocol}, "tos": {fieldTOS}, "dscp": {fieldDSCP}, "duration": {fieldDuration},

@@ -269,7 +269,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	for name, body := range map[string]string{
 		"array":         "n = n + 1 t[n] = {n}",
 		"strings":       "n = n + 1 t['key' .. n] = ('x'):rep(1000) .. n",
-		"one string":    "s = s .. ('x'):rep(1000)",
+		"one string":    "s = s .. ('x'):rep(30000)",
 		"doubling":      "s = s .. s",
 		"upvalues":      "n = n + 1 local old, v = f, ('x'):rep(100) .. n f = function() return old, v end",
 		"deleted keys":  "n = n + 1 t['key' .. n] = 1 t['key' .. n] = nil",

@@ -125,6 +125,8 @@ func (p *program) run(exporter netip.Addr, r *record.Record) (rule uint32, keep 
 		case in.needs&^r.Has != 0:
 		case in.field <= fieldNextHop:
 			matched = p.matchAddress(in, exporter, r)
+		case in.field == fieldPort:
+			matched = p.matchNumber(in, uint64(r.DstPort)) || p.matchNumber(in, uint64(r.SrcPort))
 		default:
 			matched = p.matchNumber(in, number(in.field, r))
 		}
