@@ -45,7 +45,6 @@ type collector struct {
 	// sums of everything, scaled
 	scaledBytes, scaledPackets uint64
 	list                       []record.Record
-	forget                     func() // called before each datagram
 }
 
 func newCollector(t testing.TB, tc template.Config, sc sampling.Config) *collector {
@@ -156,8 +155,66 @@ func TestCorpusIndex(t *testing.T) {
 			s := &c.stats
 			got := fmt.Sprintf("%d dg, %d/%d tpl, %d/%d rec, %d/%d", s.Datagrams, s.Templates, s.OptionTemplates, s.Records, s.OptionRecords, c.bytes, c.packets)
 			want := fmt.Sprintf("%s dg, %s tpl, %s rec, %s", row["datagrams"], row["templates_data/options"], row["records_data/options"], row["sum_bytes/sum_packets"])
+			if d, ok := deviations[row["group"]]; ok {
+				want = d.want
+			}
 			if got != want {
 				t.Errorf("got  %s\nwant %s (%s)\n%s", got, want, row["note"], codes(s))
+			}
+		})
+	}
+}
+
+// deviations are the groups whose line in the index is not what the capture holds.
+var deviations = map[string]struct{ why, want string }{
+	"calmh-ipfix_parser_test-TestVersionError": {"the capture has two datagrams, one of them a copy with a byte more",
+		"2 dg, 0/0 tpl, 0/0 rec, 0/0"},
+	"logstash-codec-netflow_netflow9_test_h3c_netstream_varstring": {"a field of length 65535 in v9 is of variable length: FLOWS.md 3.4 says that goflow2's one record is right",
+		"2 dg, 1/0 tpl, 1/0 rec, 702/9"},
+	"python-netflow_PACKET_V1": {"softflowd's v1 records have 48 bytes: both are whole, as tshark says",
+		"1 dg, 0/0 tpl, 2/0 rec, 1680/20"},
+	"tcpdump_sflow_multiple_counter_30_pdus": {"only its five NetFlow datagrams are read here",
+		"5 dg, 0/0 tpl, 7/0 rec, 1953/12"},
+}
+
+// TestGeneratedExact holds the decoders to the captures of real exporters that were fed with one known input.
+func TestGeneratedExact(t *testing.T) {
+	t.Parallel()
+	known := map[string][4]uint64{ // scaled packets and bytes where the index states them; 0: unscaled is right
+		"sf-v5-s10.pcap": {1470, 944960}, "sf-v9-s10.pcap": {1500, 952400}, "sf-v10-s10.pcap": {1500, 952400},
+		"pms-v9.pcap": {1600, 991480}, "pms-v10.pcap": {1350, 866520}, "pms-v5.pcap": {1390, 908600},
+		"ovs-3.pcap": {3980, 774480}, "sf-v9.pcap": {1500, 950640}, "pm-v10.pcap": {1500, 950640}, "sf-psamp.pcap": {150, 95240},
+	}
+	for _, row := range index(t, "generated", "INDEX-generated.tsv") {
+		proto := row["protocol"]
+		if strings.Contains(proto, "sFlow") || proto == "Ethernet pcap" {
+			continue
+		}
+		t.Run(row["file"], func(t *testing.T) {
+			cfg := template.Default()
+			cfg.HoldSets = 0
+			c := newCollector(t, cfg, sampling.Default())
+			c.pcap(t, shared(t, "generated", row["file"]))
+			s := &c.stats
+			sums := fmt.Sprintf("%d/%d", c.bytes, c.packets)
+			want := row["sum_bytes"] + "/" + row["sum_packets"]
+			want = strings.ReplaceAll(strings.ReplaceAll(want, " (delta)", ""), "IP-hdr ", "")
+			if want == "-/-" {
+				want = sums
+			}
+			if got := fmt.Sprintf("%d rec, %s", s.Records, sums); got != row["records"]+" rec, "+want {
+				t.Errorf("got  %s\nwant %s rec, %s\n%s", got, row["records"], want, codes(s))
+			}
+			if opt := row["option_records"]; opt != "-" && opt != fmt.Sprint(s.OptionRecords) {
+				t.Errorf("%d option records, want %s", s.OptionRecords, opt)
+			}
+			if k, ok := known[row["file"]]; ok && (c.scaledPackets != k[0] || c.scaledBytes != k[1]) {
+				t.Errorf("scaled: got %d packets, %d bytes, want %d, %d", c.scaledPackets, c.scaledBytes, k[0], k[1])
+			}
+			for i := range c.list {
+				if r := &c.list[i]; row["exporter"] != "hand-built" && r.Kind == record.Data && r.Has&record.HasDuration == 0 {
+					t.Fatalf("record %d has no duration: %+v", i, *r)
+				}
 			}
 		})
 	}

@@ -90,6 +90,9 @@ func (d *Reader) Templates(set []byte, kind template.Kind) record.Code {
 		}
 		set = rest
 		if c != record.OK { // not even a template
+			if kind == template.Options && c == record.TemplateZeroWidth {
+				d.stats.OptionTemplates++ // in an ordinary template that would be a withdrawal
+			}
 			first = d.stats.Count(first, c)
 			continue
 		}
@@ -200,7 +203,6 @@ func (d *Reader) finish(p *template.Program) record.Code {
 	r := &d.rec
 	first := record.OK
 	if p.Slots != 0 {
-		d.counters(p, r)
 		first = d.times(p, r)
 	}
 	d.sample(p, r)
@@ -222,44 +224,9 @@ func (d *Reader) finish(p *template.Program) record.Code {
 }
 
 const (
-	byteSlots   = template.Set(1<<template.Bytes0 | 1<<template.Bytes1 | 1<<template.Bytes2 | 1<<template.Bytes3 | 1<<template.Bytes4 | 1<<template.Bytes5 | 1<<template.Bytes6)
-	packetSlots = template.Set(1<<template.Packets0 | 1<<template.Packets1 | 1<<template.Packets2 | 1<<template.Packets3 | 1<<template.Packets4)
-	totalSlots  = template.Set(1<<template.Bytes3 | 1<<template.Bytes4 | 1<<template.Bytes6 | 1<<template.Packets3 | 1<<template.Packets4)
-	rateSlots   = template.Set(1<<template.Rate34 | 1<<template.Rate50 | 1<<template.Rate305 | 1<<template.Rate306 | 1<<template.Rate309 | 1<<template.Rate310 | 1<<template.Probability)
-	timeSlots   = template.Set(1<<template.Start | 1<<template.End | 1<<template.DurationMillis | 1<<template.DurationMicros)
+	rateSlots = template.Set(1<<template.Rate34 | 1<<template.Rate50 | 1<<template.Rate305 | 1<<template.Rate306 | 1<<template.Rate309 | 1<<template.Rate310 | 1<<template.Probability)
+	timeSlots = template.Set(1<<template.Start | 1<<template.End | 1<<template.DurationMillis | 1<<template.DurationMicros)
 )
-
-// counters takes the first counter that is not zero, in the order of the slots, where a template has several.
-func (d *Reader) counters(p *template.Program, r *record.Record) {
-	if p.Slots&byteSlots != 0 {
-		s := d.firstOf(p, template.Bytes0, template.Bytes6)
-		r.Bytes = d.values.V[s]
-		r.Totals = totalSlots.Has(s)
-	}
-	if p.Slots&packetSlots != 0 {
-		s := d.firstOf(p, template.Packets0, template.Packets4)
-		r.Packets = d.values.V[s]
-		r.Totals = r.Totals || totalSlots.Has(s)
-	}
-	if p.Slots.Has(template.Bytes5) {
-		r.L2Bytes = d.values.V[template.Bytes5]
-	}
-}
-
-// firstOf returns the first of the slots that the program has and that is not zero, else the first that it has.
-func (d *Reader) firstOf(p *template.Program, from, to template.Slot) template.Slot {
-	found := template.NumSlots
-	for s := from; s <= to; s++ {
-		if !p.Slots.Has(s) {
-			continue
-		}
-		if d.values.V[s] != 0 {
-			return s
-		}
-		found = min(found, s)
-	}
-	return found
-}
 
 // sample resolves the sampling rate. Consecutive records nearly always ask the same.
 func (d *Reader) sample(p *template.Program, r *record.Record) {
@@ -300,6 +267,7 @@ func (d *Reader) reverse(p *template.Program, r *record.Record) {
 		return
 	}
 	r.TCPFlags, r.TOS = uint8(get(template.RevFlags)), uint8(get(template.RevTOS))
+	r.PostBytes, r.PostPackets = 0, 0
 	r.L2Bytes, r.DroppedBytes, r.DroppedPackets = 0, 0, 0
 	r.Direction = record.UnknownDirection
 	r.Has &^= record.HasDirection | record.HasDroppedCounts

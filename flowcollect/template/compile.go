@@ -17,7 +17,7 @@ func compile(kind Kind, id uint16, nscopes int, def []byte) (*Program, record.Co
 	if c := p.measure(); c != record.OK {
 		return nil, c
 	}
-	p.single(chosen)
+	p.second(chosen)
 	p.dual(chosen)
 	p.build(chosen)
 	return p, record.OK
@@ -70,7 +70,11 @@ func (p *Program) note(f field, w want) {
 
 // withoutOrphans drops responder counters (232, 299) where the record's own counters are not the initiator's: then they are no second direction.
 func (p *Program) withoutOrphans(codes []code) {
-	own := slices.Contains(codes, slot(Bytes0)) || slices.Contains(codes, slot(Packets0))
+	own := false
+	for i, c := range codes {
+		f := fieldAt(p.def, i)
+		own = own || (c == byteCount || c == packetCount) && f.pen == 0 && f.id != 231 && f.id != 298
+	}
 	for i, c := range codes {
 		f := fieldAt(p.def, i)
 		if own && f.pen == 0 && (f.id == 232 || f.id == 299) && (c == slot(RevBytes) || c == slot(RevPackets)) {
@@ -98,29 +102,33 @@ func (p *Program) measure() record.Code {
 	return record.OK
 }
 
-// single writes a counter straight to the record where the template has only one.
-func (p *Program) single(codes []code) {
-	direct := func(first, last Slot, to code) (Slot, bool) {
-		var found Slot
-		n, at := 0, 0
-		for i, c := range codes {
-			if c >= slot(first) && c <= slot(last) {
-				n++
-				at, found = i, Slot(c-firstSlot)
-			}
-		}
-		if n == 1 {
-			codes[at] = to
-		}
-		return found, n == 1
-	}
+// second gives counters that lost against a better one their own meaning, and notes where only totals were there to choose from.
+func (p *Program) second(codes []code) {
 	if p.Kind == Options {
 		return
 	}
-	b, ok := direct(Bytes0, Bytes6, byteCount)
-	p.Totals = ok && (b == Bytes3 || b == Bytes4 || b == Bytes6)
-	if k, ok := direct(Packets0, Packets4, packetCount); ok {
-		p.Totals = p.Totals || k == Packets3 || k == Packets4
+	for i := range codes {
+		f := fieldAt(p.def, i)
+		if f.pen != 0 || !fits(byteCount, f.length) {
+			continue
+		}
+		switch lost := codes[i] == skip; {
+		case f.id == 23 && lost:
+			claim(codes, i, postBytes)
+		case f.id == 24 && lost:
+			claim(codes, i, postPackets)
+		case f.id == 352 && lost:
+			claim(codes, i, l2Bytes)
+		case f.id == 85 || f.id == 86 || f.id == 171 || f.id == 172 || f.id == 353:
+			p.Totals = p.Totals || !lost
+		}
+	}
+}
+
+// claim gives field i the code unless another field has it.
+func claim(codes []code, i int, c code) {
+	if !slices.Contains(codes, c) {
+		codes[i] = c
 	}
 }
 
@@ -191,12 +199,7 @@ func (p *Program) has(c code) {
 	}
 	s := Slot(c - firstSlot)
 	p.Slots |= 1 << s
-	switch {
-	case s <= Bytes6:
-		p.Has |= record.HasBytes
-	case s <= Packets4:
-		p.Has |= record.HasPackets
-	case s == Sampler48 || s == Selector302:
+	if s == Sampler48 || s == Selector302 {
 		p.Has |= record.HasSampler
 	}
 }

@@ -48,8 +48,11 @@ const (
 	droppedBytes
 	droppedPackets
 	juniperDrop
-	byteCount   // the only byte counter of its template
-	packetCount // the only packet counter
+	byteCount
+	packetCount
+	postBytes
+	postPackets
+	l2Bytes
 	section
 	src4If // both families in one template: the one that is not zero
 	dst4If
@@ -61,21 +64,9 @@ const (
 // Slot is an index into Values: a field that means something only together with others or with the header.
 type Slot uint8
 
-// The slots. Bytes0.. and Packets0.. are counters in their order of precedence.
+// The slots.
 const (
-	Bytes0   Slot = iota // 1: delta
-	Bytes1               // 23: post delta
-	Bytes2               // 231: initiator
-	Bytes3               // 85: total
-	Bytes4               // 171: post total
-	Bytes5               // 352: layer 2 delta
-	Bytes6               // 353: layer 2 total
-	Packets0             // 2
-	Packets1             // 24
-	Packets2             // 298
-	Packets3             // 86
-	Packets4             // 172
-	RevBytes
+	RevBytes Slot = iota
 	RevPackets
 	RevFlags
 	RevTOS
@@ -146,9 +137,11 @@ var plain = map[uint16]want{
 	176: {code: icmpType}, 178: {code: icmpType, rank: 1}, 177: {code: icmpCode}, 179: {code: icmpCode, rank: 1}, 136: {code: endReason},
 	132: {code: droppedBytes}, 134: {code: droppedBytes, rank: 1}, 133: {code: droppedPackets}, 135: {code: droppedPackets, rank: 1},
 
-	1: {code: slot(Bytes0)}, 23: {code: slot(Bytes1)}, 231: {code: slot(Bytes2)}, 85: {code: slot(Bytes3)},
-	171: {code: slot(Bytes4)}, 352: {code: slot(Bytes5)}, 353: {code: slot(Bytes6)},
-	2: {code: slot(Packets0)}, 24: {code: slot(Packets1)}, 298: {code: slot(Packets2)}, 86: {code: slot(Packets3)}, 172: {code: slot(Packets4)},
+	// Delta before total, own before post, the initiator's before a total; layer 2 only for want of another.
+	1: {code: byteCount}, 23: {code: byteCount, rank: 1}, 231: {code: byteCount, rank: 2}, 85: {code: byteCount, rank: 3},
+	171: {code: byteCount, rank: 4}, 352: {code: byteCount, rank: 5}, 353: {code: byteCount, rank: 6},
+	2: {code: packetCount}, 24: {code: packetCount, rank: 1}, 298: {code: packetCount, rank: 2}, 86: {code: packetCount, rank: 3},
+	172: {code: packetCount, rank: 4},
 	232: {code: slot(RevBytes), rank: 9}, 299: {code: slot(RevPackets), rank: 9},
 
 	152: {slot(Start), 0, Millis}, 156: {slot(Start), 1, NTP}, 154: {slot(Start), 2, NTP}, 150: {slot(Start), 3, Seconds},

@@ -260,6 +260,12 @@ func runRare(s *step, n uint64, b []byte, r *record.Record, v *Values) {
 		r.DroppedBytes = n
 	case droppedPackets:
 		r.DroppedPackets = n
+	case postBytes:
+		r.PostBytes = n
+	case postPackets:
+		r.PostPackets = n
+	case l2Bytes:
+		r.L2Bytes = n
 	case section:
 		v.Section = b[int(s.end)+Margin-int(s.size) : int(s.end)+Margin]
 	}
