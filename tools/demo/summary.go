@@ -10,7 +10,6 @@ import (
 // table prints rows with a label and one column an attack.
 type table struct {
 	s *screen
-	b strings.Builder
 }
 
 func (t *table) row(label string, cells ...string) {
