@@ -53,6 +53,11 @@ hostgroups:
     ban_for_udp_pps: false
     ban_for_udp_bandwidth: true
     threshold_udp_mbps: 1
+  connections:
+    networks: [10.0.4.0/24, "2001:db8:4::/48"]
+    ban_for_udp_pps: false
+    ban_for_flows: true
+    threshold_flows: 300
   web:
     networks: [10.0.10.0/24, "2001:db8:10::/48"]
     next_hop_ipv4: 192.0.2.66
@@ -102,6 +107,7 @@ func victims() (list []victim) {
 	both(victim{kind: "syn", outgoing: true, threshold: "threshold_tcp_syn_pps_outgoing", vector: "syn_flood"}, "10.0.1.6", "2001:db8:1::6")
 	both(victim{kind: "frag_later", group: "fragments", threshold: "threshold_ip_fragments_pps", vector: "ip_fragmentation"}, "10.0.2.1", "2001:db8:2::1")
 	both(victim{kind: "dns_amp", pps: 400, group: "bandwidth", threshold: "threshold_udp_mbps", vector: "udp_flood"}, "10.0.3.1", "2001:db8:3::1")
+	both(victim{kind: "udp", group: "connections", threshold: "threshold_flows", vector: "udp_flood"}, "10.0.4.1", "2001:db8:4::1")
 	return slices.Concat(list, policyVictims(), flowVictims())
 }
 
