@@ -1,6 +1,7 @@
-// Trafficgen makes labelled traffic, benign and hostile, as a pcap file or live on an interface, with the exact truth beside it.
+// Trafficgen makes labelled traffic, benign and hostile, as a pcap file or live on an interface, or what a router would export about it,
+// with the exact truth beside it.
 //
-// Run it with --help; package gen is the library behind it.
+// Run it with --help; packages gen, send and export are the libraries behind it.
 package main
 
 import (
@@ -26,11 +27,16 @@ const usage = `trafficgen makes labelled traffic: to a capture, or live onto an 
   trafficgen --scenario quiet-then-syn --out attack.pcap --truth truth.json
   trafficgen --scenario quiet-then-udp/vlan/mpls --device veth0
   trafficgen --kind syn --target 10.0.0.5 --pps 30000 --duration 10s --background 2000 --out a.pcap
+  trafficgen --scenario quiet-then-syn --export ipfix --sampling 100 --collector 127.0.0.1:2055
+  trafficgen --kind udp --target 2001:db8::5 --export sflow --sampling 1000 --out sflow.pcap
   trafficgen --list
 
 The traffic is a scenario (a built-in name or a YAML file), or one flood described by flags. The same scenario and seed give the same
 frames. The truth has the shape of "weir replay --json", and the list of attacks. Live, one JSON object a line goes to standard
 output: {"event":"attack",...} right before the first packet of each attack leaves, {"event":"done",...} at the end.
+
+With --export a device is played that sees the traffic and exports NetFlow, IPFIX or sFlow about it, to a capture or live to a collector.
+The truth then has two parts: what was exported, and what the traffic was.
 
 Flags:
 `
@@ -54,6 +60,7 @@ type options struct {
 	stream                       gen.Stream
 	via                          string
 	start, duration, tick        time.Duration
+	export                       exportOptions
 	set                          map[string]bool
 }
 
@@ -86,6 +93,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.IntVar(&o.stream.Flows, "flows", 0, "distinct addresses and ports; 0: new ones for each packet")
 	f.DurationVar(&o.start, "start", 0, "when the flood begins")
 	f.DurationVar(&o.duration, "duration", 10*time.Second, "how long it lasts")
+	o.export.flags(f)
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -117,14 +125,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func generate(ctx context.Context, o *options, stdout io.Writer) error {
-	if (o.out == "") == (o.device == "") {
-		return errors.New("give one of --out and --device")
+	switch {
+	case o.export.protocol != "" && o.device != "":
+		return errors.New("--export and --device: an export goes to a collector, not to an interface")
+	case o.export.protocol == "" && (o.out == "") == (o.device == ""):
+		return errors.New("give one of --out and --device, or --export")
 	}
 	s, err := o.build()
 	if err != nil {
 		return err
 	}
 	opt := gen.Options{Charge: gen.Charge(o.charge), CountIP: o.countIP, Epoch: o.tick}
+	if o.export.protocol != "" {
+		return o.exportFlows(ctx, s, opt, stdout)
+	}
 	if o.out != "" {
 		return o.toFile(s, opt, stdout)
 	}
@@ -201,17 +215,22 @@ func (o *options) toFile(s gen.Scenario, opt gen.Options, stdout io.Writer) erro
 }
 
 func (o *options) writeTruth(r gen.Result, stdout io.Writer) error {
-	switch o.truth {
+	return writeTo(o.truth, r, stdout)
+}
+
+// writeTo writes a truth to a file, to standard output when it is called -, and nowhere when it has no name.
+func writeTo(name string, t interface{ WriteJSON(io.Writer) error }, stdout io.Writer) error {
+	switch name {
 	case "":
 		return nil
 	case "-":
-		return r.WriteJSON(stdout)
+		return t.WriteJSON(stdout)
 	}
-	f, err := os.Create(o.truth)
+	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.WriteJSON(f), f.Close())
+	return errors.Join(t.WriteJSON(f), f.Close())
 }
 
 // event is a line of live output.
