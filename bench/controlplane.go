@@ -44,7 +44,7 @@ func ticks(ctx context.Context, b *bench) error {
 			name = fmt.Sprintf("both families, 1 M hosts, %s under attack", count(c.Attacked))
 		}
 		out := row("tick", name, "ms", milliseconds(r.Times))
-		out.Beside = []Beside{{"merging", 1000 * r.Merges[len(r.Merges)/2].Seconds(), "ms"}}
+		out.Beside = []Beside{{"CPU", 1000 * r.CPU[len(r.CPU)/2].Seconds(), "ms"}, {"merging", 1000 * r.Merges[len(r.Merges)/2].Seconds(), "ms"}}
 		if r.First > 0 {
 			out.Beside = append(out.Beside, Beside{"the tick that finds them all", 1000 * r.First.Seconds(), "ms"})
 		}

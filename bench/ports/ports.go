@@ -133,7 +133,7 @@ type consumer struct {
 
 // Timings of a measurement.
 const (
-	settle   = 300 * time.Millisecond // until the consumer sleeps as it does without traffic
+	settle   = 150 * time.Millisecond // until the consumer sleeps as it does without traffic
 	patience = 10 * time.Second       // for the first packet
 	warmTick = 200 * time.Millisecond // between ticks while warming up
 	warmUp   = 4 * warmTick           // touches the pages of both halves, twice

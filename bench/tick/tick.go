@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/weir-ddos/weir/controlplane/engine"
 	"github.com/weir-ddos/weir/controlplane/incident"
@@ -38,8 +41,9 @@ type Case struct {
 // Result is what a Case gave.
 type Result struct {
 	Case
-	// Times are the whole ticks, sorted; Merges the part of each that merging took, sorted.
-	Times, Merges []time.Duration
+	// Times are the whole ticks, sorted; Merges the part of each that merging took, sorted; CPU the run time of the
+	// ticking thread, sorted: far below Times, the machine was busy.
+	Times, Merges, CPU []time.Duration
 	// First is the measured tick that found the attacks: it opens all incidents. 0 without attacks.
 	First time.Duration
 	// BytesPerHost is what a worker's counters reserve, without flows.
@@ -132,14 +136,17 @@ func Run(c Case) (r Result, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, w.free()) }()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	r.BytesPerHost = float64(w.shard.Size()) / float64(c.Hosts)
 	const warmUp = 2 // both halves, and the snapshots
 	for i := range c.Ticks + warmUp {
 		w.count(c, i >= warmUp)
 		w.now = w.now.Add(time.Second)
-		began := time.Now()
+		used, began := threadCPU(), time.Now()
 		w.engine.Tick(w.now)
 		took := time.Since(began)
+		used = threadCPU() - used
 		if i < warmUp {
 			continue
 		}
@@ -147,15 +154,24 @@ func Run(c Case) (r Result, err error) {
 			r.First = took
 			continue
 		}
-		r.Times, r.Merges = append(r.Times, took), append(r.Merges, w.source.took)
+		r.Times, r.Merges, r.CPU = append(r.Times, took), append(r.Merges, w.source.took), append(r.CPU, used)
 	}
 	slices.Sort(r.Times)
 	slices.Sort(r.Merges)
+	slices.Sort(r.CPU)
 	h := w.engine.View().Health
 	if h.Hosts != c.Hosts || h.Incidents.Open != c.Attacked {
 		err = fmt.Errorf("%d hosts and %d incidents instead of %d and %d", h.Hosts, h.Incidents.Open, c.Hosts, c.Attacked)
 	}
 	return r, errors.Join(err, w.source.err)
+}
+
+func threadCPU() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		panic(err) // every kernel that Go runs on has it
+	}
+	return time.Duration(t.Nano())
 }
 
 // count fills the active half: every host has a little UDP traffic, the attacked ones twice the threshold.

@@ -14,7 +14,7 @@ func TestCases(t *testing.T) {
 		if c.Attacked > 0 {
 			want--
 		}
-		if len(r.Times) != want || len(r.Merges) != want || r.Times[0] <= r.Merges[0] || r.BytesPerHost <= 0 || (r.First > 0) != (c.Attacked > 0) {
+		if len(r.Times) != want || len(r.Merges) != want || len(r.CPU) != want || r.CPU[0] <= 0 || r.Times[0] <= r.Merges[0] || r.BytesPerHost <= 0 || (r.First > 0) != (c.Attacked > 0) {
 			t.Errorf("%+v", r)
 		}
 	}
