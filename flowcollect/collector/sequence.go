@@ -1,0 +1,56 @@
+package collector
+
+import "github.com/weir-ddos/weir/flowcollect/record"
+
+// Bounds of what a jump of a sequence number can mean. Sequences count datagrams or records.
+const (
+	// reordered is how far behind a datagram may be and still be late: workers overtake each other, and so do networks.
+	reordered = 1 << 16
+	// missing is how far ahead one may be and still be the one after a loss.
+	missing = 1 << 24
+	// maxSequences bounds the observation domains of one exporter that are followed.
+	maxSequences = 256
+)
+
+// sequenceKey is what counts its datagrams by itself.
+type sequenceKey struct {
+	protocol record.Protocol
+	domain   uint32
+	agent    [16]byte // sFlow's; zero otherwise
+}
+
+// sequence follows one sequence number.
+type sequence struct {
+	next    uint32
+	known   bool // next is
+	uptime  uint32
+	got     uint64 // in its own units, as lost
+	lost    uint64
+	late    uint64
+	restart uint64
+}
+
+// see takes the header of a datagram.
+func (s *sequence) see(h *record.Header) {
+	began := s.known && h.Protocol != record.IPFIX && h.Uptime < s.uptime && s.uptime-h.Uptime > 1000 && s.uptime-h.Uptime < 1<<31
+	ahead := int32(h.Sequence - s.next)
+	after := h.Sequence + h.Units
+	s.got += uint64(h.Units)
+	switch {
+	case !s.known:
+		s.next = after
+	case began && (ahead < 0 || ahead > reordered), ahead < -reordered, ahead > missing:
+		s.restart++
+		s.next = after
+	case ahead >= 0:
+		s.lost += uint64(ahead)
+		s.next = after
+	default: // it was taken for lost
+		s.late++
+		s.lost -= min(s.lost, uint64(h.Units))
+		return
+	}
+	s.uptime = h.Uptime
+	// After a set whose template is unknown nobody knows how many records it had (RFC 7011 3.1 counts them).
+	s.known = h.Protocol != record.IPFIX || h.KnownUnits
+}
