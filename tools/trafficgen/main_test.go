@@ -5,15 +5,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weir-ddos/weir/tools/trafficgen/export"
 	"github.com/weir-ddos/weir/tools/trafficgen/gen"
 )
 
@@ -154,5 +157,69 @@ func TestLive(t *testing.T) {
 	b, err := os.ReadFile(truth)
 	if err != nil || json.Unmarshal(b, &r) != nil || r.Totals.Incoming.TCPSYN.Packets != 500 {
 		t.Errorf("truth: %v, %+v", err, r.Totals)
+	}
+}
+
+// TestExport: each protocol to a capture, with the truth beside it.
+func TestExport(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range export.Protocols() {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "a.pcap")
+		code, out, errs := exec("--kind", "syn", "--target", "10.0.0.5", "--pps", "200", "--duration", "2s", "--export", string(protocol), "--sampling", "4",
+			"--active", "1s", "--inactive", "500ms", "--domain", "9", "--out", file)
+		if code != 0 || !strings.Contains(out, "100 packets") {
+			t.Fatalf("%s: code %d: %s%s", protocol, code, out, errs)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, "a.truth.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var truth export.Truth
+		if err := json.Unmarshal(b, &truth); err != nil {
+			t.Fatal(err)
+		}
+		e := truth.Export
+		if e.Protocol != protocol || e.Sampling != 4 || e.Frames != 400 || e.Exported.Packets != 100 || truth.Traffic.Packets != 400 || len(e.Hosts) != 1 || e.Hosts[0].Incoming.Packets != 100 {
+			t.Errorf("%s: %+v", protocol, e)
+		}
+	}
+}
+
+func TestExportLive(t *testing.T) {
+	t.Parallel()
+	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	code, out, errs := exec("--kind", "udp", "--target", "2001:db8::5", "--pps", "1000", "--duration", "1s", "--export", "ipfix", "--flat-out", "--collector", c.LocalAddr().String())
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if code != 0 || len(lines) != 2 || !strings.Contains(lines[0], `"event":"attack"`) || !strings.Contains(lines[1], `"records":1000`) {
+		t.Fatalf("code %d: %s%s", code, out, errs)
+	}
+	buf := make([]byte, 2000)
+	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if n, err := c.Read(buf); err != nil || n < 100 || buf[1] != 10 {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+func TestBadExports(t *testing.T) {
+	t.Parallel()
+	base := []string{"--kind", "udp", "--target", "10.0.0.5", "--pps", "10", "--duration", "1s", "--out", filepath.Join(t.TempDir(), "x.pcap")}
+	for want, args := range map[string][]string{
+		`"netflow" is none of`:      {"--export", "netflow"},
+		"goes to a collector":       {"--export", "ipfix", "--device", "lo"},
+		"--collector":               {"--export", "ipfix", "--collector", "localhost"},
+		"--agent":                   {"--export", "ipfix", "--agent", "me"},
+		"not of one address family": {"--export", "ipfix", "--agent", "2001:db8::1"},
+		"--active and --inactive":   {"--export", "ipfix", "--active", "0s"},
+		"14 bits":                   {"--export", "netflow5", "--sampling", "20000"},
+		"--sampling or --domain":    {"--export", "sflow", "--sampling", "99999999999"},
+	} {
+		if code, _, errs := exec(append(base, args...)...); code != 1 || !strings.Contains(errs, want) {
+			t.Errorf("%v: code %d, %q, want %q", args, code, errs, want)
+		}
 	}
 }

@@ -257,3 +257,26 @@ func TestSendError(t *testing.T) {
 		}
 	}
 }
+
+func TestSampler(t *testing.T) {
+	t.Parallel()
+	s := newSampler(7, 1, 2)
+	places := map[int]int{}
+	for run := range 7000 {
+		taken := 0
+		for i := range 7 {
+			if s.next() {
+				taken++
+				places[i]++
+			}
+		}
+		if taken != 1 {
+			t.Fatalf("run %d: %d taken", run, taken)
+		}
+	}
+	for i := range 7 {
+		if places[i] < 850 || places[i] > 1150 {
+			t.Errorf("place %d: taken %d times of 7000", i, places[i])
+		}
+	}
+}
