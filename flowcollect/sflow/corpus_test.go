@@ -76,16 +76,15 @@ func (s *sums) Record(r *record.Record) {
 	s.bytes += r.Scale(r.Bytes)
 }
 
-func decodeFile(t testing.TB, path string) (st record.Stats, s sums, version uint32) {
+func decodeFile(t testing.TB, path string) (st record.Stats, s sums) {
 	d := New(Config{}, nil)
 	for _, u := range payloads(t, path) {
 		if len(u.payload) >= 4 && binary.BigEndian.Uint32(u.payload) > 5 {
 			continue // NetFlow of a mixed capture: its version is 16 bits
 		}
-		version = binary.BigEndian.Uint32(u.payload)
 		d.Decode(&record.Datagram{Payload: u.payload}, &st, &s)
 	}
-	return st, s, version
+	return st, s
 }
 
 // TestCorpus holds the sums over each capture of sFlow against the index.
@@ -105,14 +104,14 @@ func TestCorpus(t *testing.T) {
 		}
 		groups++
 		t.Run(col[0], func(t *testing.T) {
-			st, s, _ := decodeFile(t, filepath.Join(dir, col[0]+".pcap"))
+			st, s := decodeFile(t, filepath.Join(dir, col[0]+".pcap"))
 			counters := "0"
 			if col[6] != "" {
 				counters = col[6]
 			}
-			got := fmt.Sprintf("%d datagrams, %d/0 records, %s counters, %d/%d", st.Datagrams, st.Records, fmt.Sprint(st.CounterSamples), s.bytes, s.packets)
+			got := fmt.Sprintf("%d datagrams, %d/0 records, %d counters, %d/%d", st.Datagrams, st.Records, st.CounterSamples, s.bytes, s.packets)
 			want := fmt.Sprintf("%s datagrams, %s records, %s counters, %s", col[3], col[5], counters, col[7])
-			if mixed := strings.Contains(col[1], "+"); mixed { // five of the datagrams, all seven records, are NetFlow v5
+			if strings.Contains(col[1], "+") { // five of the datagrams, all seven records, are NetFlow v5
 				want = "25 datagrams, 0/0 records, 144 counters, 0/0"
 			}
 			if got != want {
@@ -134,4 +133,23 @@ func codes(st *record.Stats) map[string]uint64 {
 		}
 	}
 	return m
+}
+
+// TestGenerated: captures of real exporters with known input.
+func TestGenerated(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(shared(t), "generated")
+	for _, c := range []struct {
+		name                    string
+		records, counterSamples uint64
+		sums                    sums
+	}{
+		{"pm-sf", 379, 0, sums{1516, 980232}},
+		{"ovs-1", 352, 32, sums{1408, 306896}},
+	} {
+		st, s := decodeFile(t, filepath.Join(dir, c.name+".pcap"))
+		if st.Records != c.records || st.CounterSamples != c.counterSamples || s != c.sums || st.Codes[record.OK] != st.Datagrams {
+			t.Errorf("%s: %d records, %d counter samples, %+v, %v", c.name, st.Records, st.CounterSamples, s, codes(&st))
+		}
+	}
 }
