@@ -16,23 +16,48 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-ddos/weir/dataplane/wire"
+	"github.com/weir-ddos/weir/flowcollect/dataset"
+	"github.com/weir-ddos/weir/flowcollect/ipfix"
+	"github.com/weir-ddos/weir/flowcollect/netflow"
 	"github.com/weir-ddos/weir/flowcollect/record"
+	"github.com/weir-ddos/weir/flowcollect/sampling"
 	"github.com/weir-ddos/weir/flowcollect/sflow"
+	"github.com/weir-ddos/weir/flowcollect/template"
 	"github.com/weir-ddos/weir/tools/trafficgen/gen"
 )
+
+// hosts adds records up by address.
+type hosts map[netip.Addr]*Host
+
+func (h hosts) host(a [16]byte) *Host {
+	addr := netip.AddrFrom16(a).Unmap()
+	if h[addr] == nil {
+		h[addr] = &Host{Addr: addr}
+	}
+	return h[addr]
+}
+
+func (h hosts) add(x *record.Record) {
+	in, out := &h.host(x.Dst).Incoming, &h.host(x.Src).Outgoing
+	in.Packets, in.Bytes = in.Packets+x.Packets, in.Bytes+x.Bytes
+	out.Packets, out.Bytes = out.Packets+x.Packets, out.Bytes+x.Bytes
+}
+
+func (h hosts) check(t *testing.T, want []Host) {
+	t.Helper()
+	for _, w := range want {
+		if g := h[w.Addr]; g == nil || *g != w {
+			t.Errorf("%s: %+v, want %+v", w.Addr, g, w)
+		}
+	}
+}
 
 // TestWeirSFlow holds the product's decoder and this exporter against each other, host by host.
 func TestWeirSFlow(t *testing.T) {
 	t.Parallel()
 	r, res, _ := play(t, mixed(), Config{Protocol: SFlow, Sampling: 5})
-	got := map[netip.Addr]*Host{}
-	host := func(a [16]byte) *Host {
-		addr := netip.AddrFrom16(a).Unmap()
-		if got[addr] == nil {
-			got[addr] = &Host{Addr: addr}
-		}
-		return got[addr]
-	}
+	got := hosts{}
 	var st record.Stats
 	sources := sflow.NewSources(10)
 	d := sflow.New(sflow.Config{}, nil)
@@ -41,12 +66,9 @@ func TestWeirSFlow(t *testing.T) {
 		if x.SamplingRate != 5 || x.Direction != record.Ingress {
 			t.Errorf("%+v", x)
 		}
-		if !x.Traffic() {
-			return
+		if x.Traffic() {
+			got.add(x)
 		}
-		in, out := &host(x.Dst).Incoming, &host(x.Src).Outgoing
-		in.Packets, in.Bytes = in.Packets+x.Packets, in.Bytes+x.Bytes
-		out.Packets, out.Bytes = out.Packets+x.Packets, out.Bytes+x.Bytes
 	})
 	for _, dg := range r.datagrams {
 		if c := d.Decode(&record.Datagram{Payload: dg.payload}, &st, sink); c != record.OK {
@@ -56,15 +78,54 @@ func TestWeirSFlow(t *testing.T) {
 	if st.Records != res.Records || st.Datagrams != res.Datagrams || st.CounterSamples != res.CounterSamples {
 		t.Errorf("%+v, want %+v", st, res)
 	}
-	for _, h := range res.Hosts {
-		if g := got[h.Addr]; g == nil || *g != h {
-			t.Errorf("%s: %+v, want %+v", h.Addr, g, h)
-		}
-	}
+	got.check(t, res.Hosts)
 	for _, s := range sources.All() {
 		if s.Lost() != 0 || s.Effective() < 4.9 || s.Effective() > 5.1 {
 			t.Errorf("source %d: effective rate %.2f, %d samples lost", s.Source.Index, s.Effective(), s.Lost())
 		}
+	}
+}
+
+// TestWeirNetFlow does the same with NetFlow and IPFIX: sums, sampling rates, durations, sequence.
+func TestWeirNetFlow(t *testing.T) {
+	t.Parallel()
+	for _, p := range []Protocol{NetFlow5, NetFlow9, IPFIX} {
+		r, res, _ := play(t, mixed(), Config{Protocol: p, Sampling: 5})
+		templates, err := template.New(template.Default())
+		if err != nil {
+			t.Fatal(err)
+		}
+		rates, err := sampling.New(sampling.Default())
+		if err != nil {
+			t.Fatal(err)
+		}
+		deps := dataset.Deps{Templates: templates, Sampling: rates, Wire: &wire.Decoder{}}
+		decode := netflow.New(deps).Decode
+		if p == IPFIX {
+			decode = ipfix.New(deps).Decode
+		}
+		got := hosts{}
+		var st record.Stats
+		sink := record.SinkFunc(func(x *record.Record) {
+			got.add(x)
+			if x.SamplingRate != 5 || x.Has&record.HasDuration == 0 || x.Duration > int64(4*time.Second) || x.Input == 0 || x.Output == 0 {
+				t.Errorf("%s: %+v", p, x)
+			}
+		})
+		next := uint32(0)
+		for i, dg := range r.datagrams {
+			if c := decode(&record.Datagram{Payload: dg.payload, Arrived: dg.at}, &st, sink); c != record.OK {
+				t.Fatalf("%s: datagram %d: code %v", p, i, c)
+			}
+			if st.Last.Sequence != next {
+				t.Errorf("%s: datagram %d: sequence %d, want %d", p, i, st.Last.Sequence, next)
+			}
+			next = st.Last.Sequence + st.Last.Units
+		}
+		if st.Records != res.Records || st.OptionRecords != res.OptionRecords || st.Templates != res.Templates || st.OptionTemplates != res.OptionTemplates || st.UnknownRate != 0 {
+			t.Errorf("%s: %+v, want %+v", p, st, res)
+		}
+		got.check(t, res.Hosts)
 	}
 }
 
