@@ -102,13 +102,17 @@ func firstPacketToRoute(ctx context.Context, b *bench) error {
 				limit = floods[i].fast
 			}
 			out.Beside = []Beside{{"FastNetMon's script call", floods[i].fastNetMon, "s"}}
+			if r.Discarded > 0 {
+				out.Beside = append(out.Beside, Beside{"runs", float64(len(r.Times)), ""}, Beside{"discarded", float64(r.Discarded), ""})
+			}
 			out.Targets = []Target{{Limit: limit, Value: out.Max, Unit: "s", Text: "the slowest"}}
 			b.add(out)
 		}
 		fmt.Fprintf(b.log, "  tick %v: %d packets sent, %d received, %d counted, %d dropped by the port\n", every,
 			totals.Sent, totals.Received, totals.Counted, totals.Dropped)
 		if n := totals.Lost(); n > 0 {
-			faults = append(faults, fmt.Errorf("tick %v: %d of %d packets are not accounted for: %+v", every, n, totals.Sent, totals))
+			faults = append(faults, fmt.Errorf("tick %v: %d of %d packets were not counted, of which the port reports %d as dropped",
+				every, n, totals.Sent, totals.Dropped))
 		}
 	}
 	return errors.Join(faults...)

@@ -98,7 +98,7 @@ func number(v float64, unit string) string {
 func bare(v float64, unit string) string {
 	digits := 0
 	switch {
-	case unit == "B":
+	case unit == "B" || unit == "":
 	case unit == "s" && v < 10:
 		digits = 3
 	case v < 100:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -38,10 +39,10 @@ type Result struct {
 	// Tick and Factor are from the Config.
 	Tick   time.Duration
 	Factor float64
-	// Times are from the first packet to the route, sorted.
+	// Times are from the first packet to the route, sorted: the Config's Runs, or fewer on a machine that is too busy to send.
 	Times []time.Duration
-	// Repeated is how many runs were thrown away since their flood was not sent at its rate.
-	Repeated int
+	// Discarded is how many runs were thrown away since their flood was not sent at its rate.
+	Discarded int
 }
 
 // Totals are the packets of all attacks of a Run together, thrown away ones included.
@@ -51,15 +52,16 @@ type Totals struct {
 	Sent, Received, Dropped, Counted uint64
 }
 
-// Lost is how many packets are not accounted for as counted.
+// Lost is how many packets were not counted, or counted without having been sent.
 func (t Totals) Lost() uint64 { return max(t.Sent, t.Received) - min(t.Sent, t.Counted) }
 
 const (
 	// patience is how long a route may take before the run fails.
 	patience = 20 * time.Second
 	// attempts is how often a run is tried until its flood has its rate.
-	attempts = 6
-	// tolerance is how much of its rate a flood may miss.
+	attempts = 4
+	// tolerance is by how much the time that a flood needs to exceed the threshold may be off, in parts of the window. A
+	// flood of ten thresholds may thus miss its rate by a quarter, one of 1.2 by 3 %: 30 ms with a window of a second.
 	tolerance = 0.03
 )
 
@@ -76,15 +78,23 @@ func Run(ctx context.Context, cfg Config) (results []Result, totals Totals, err 
 	for range cfg.Runs {
 		for i := range results {
 			if err := b.measure(ctx, &results[i]); err != nil {
-				return nil, b.totals, fmt.Errorf("tick %v, flood of %g thresholds: %w\n%s", cfg.Tick, results[i].Factor, err, b.weir.Log())
+				return nil, b.totals, fmt.Errorf("tick %v, flood of %g thresholds: %w\n%s", cfg.Tick, results[i].Factor, err, tail(b.weir.Log()))
 			}
 		}
 	}
 	for i := range results {
-		slices.Sort(results[i].Times)
+		r := &results[i]
+		if 2*len(r.Times) < cfg.Runs {
+			return nil, b.totals, fmt.Errorf("tick %v, flood of %g thresholds: the machine is too busy: %d of %d runs were not sent at their rate",
+				cfg.Tick, r.Factor, r.Discarded, r.Discarded+len(r.Times))
+		}
+		slices.Sort(r.Times)
 	}
 	return results, b.totals, b.account(ctx)
 }
+
+// tail is the end of a log.
+func tail(log string) string { return log[max(0, len(log)-2000):] }
 
 // bench is a lab in which attacks take place.
 type bench struct {
@@ -123,7 +133,7 @@ guard: {max_blackholes: 10000, max_new_per_minute: 10000}
 	return b, lab.Wait(ctx, patience, "BGP session", func() (bool, error) { return b.bird.Established(ctx) })
 }
 
-// measure adds one time to r.
+// measure adds one time to r, or none when no flood had its rate.
 func (b *bench) measure(ctx context.Context, r *Result) error {
 	for range attempts {
 		// The pause lets the last packets of the previous flood be counted; its random part is the phase.
@@ -141,9 +151,9 @@ func (b *bench) measure(ctx context.Context, r *Result) error {
 			r.Times = append(r.Times, took)
 			return nil
 		}
-		r.Repeated++
+		r.Discarded++
 	}
-	return fmt.Errorf("the generator missed its rate by more than %g %% in %d attempts: the machine is too busy", 100*tolerance, attempts)
+	return nil
 }
 
 // victim is an address that no attack has had before.
@@ -186,7 +196,7 @@ func (b *bench) attack(ctx context.Context, factor float64, v6 bool) (took time.
 		return 0, false, fmt.Errorf("route of %s at %v, with the first packet at %v and %v now", victim, seen, first, now)
 	}
 	got := float64(stats.Sent) / stats.End.Sub(stats.Start).Seconds()
-	return seen.Sub(first), got > rate*(1-tolerance) && got < rate*(1+tolerance) && stats.Refused == 0, nil
+	return seen.Sub(first), math.Abs(Threshold/got-Threshold/rate) <= tolerance && stats.Refused == 0, nil
 }
 
 // await polls until BIRD has the route, and returns the time that BIRD notes for it.

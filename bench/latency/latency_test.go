@@ -71,7 +71,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := results[0]; len(results) != 1 || len(r.Times) != 2 || r.Times[0] <= 0 || r.Times[1] > 5*time.Second {
+	if r := results[0]; len(results) != 1 || len(r.Times) == 0 || r.Times[0] <= 0 || r.Times[len(r.Times)-1] > 5*time.Second {
 		t.Errorf("%+v", results)
 	}
 	if totals.Sent == 0 || totals != (Totals{Sent: totals.Sent, Received: totals.Sent, Counted: totals.Sent}) {
