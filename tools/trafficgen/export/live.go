@@ -48,6 +48,10 @@ func Run(ctx context.Context, g *gen.Generator, t *gen.Truth, cfg Config, live L
 	r := runner{live: live, seen: make([]bool, len(g.Streams()))}
 	r.e, err = New(cfg, func(_ int64, payload []byte) error {
 		_, err := conn.Write(payload)
+		if errors.Is(err, syscall.ECONNREFUSED) { // of an earlier datagram; this one was not sent
+			r.stats.Refused++
+			_, err = conn.Write(payload)
+		}
 		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.EAGAIN) {
 			r.stats.Refused++
 			return nil
