@@ -25,7 +25,7 @@ import (
 const faultConfig = `
 ports: [{driver: afxdp, device: w0}]
 tick: 100ms
-bans: {ban_time: 4s, quiet: 500ms}
+bans: {ban_time: 4s, quiet: 3s}
 guard: {min_hold: 1s}
 engine: {reconcile_every: 1s}
 hostgroups: {global: {ban_for_pps: true, threshold_pps: 300}}

@@ -28,7 +28,7 @@ type victim struct {
 // floodConfig has a hostgroup for each way of mitigation.
 const floodConfig = `
 tick: 100ms
-bans: {ban_time: 4s, quiet: 500ms}
+bans: {ban_time: 4s, quiet: 3s}
 guard: {min_hold: 1s, max_new_per_minute: 1000}
 whitelist: [10.0.60.1/32, "2001:db8:60::1/128"]
 hostgroups:

@@ -208,7 +208,9 @@ func routesOf(ctx context.Context, router routertest.Router) (list []string, err
 		for _, x := range rs {
 			line := strings.TrimSpace("flow " + x.Rule + " => " + x.Actions)
 			if x.Prefix.IsValid() {
-				x.Communities, err = unmarked(x.Communities)
+				if x.Communities, err = unmarked(x.Communities); err != nil {
+					return nil, fmt.Errorf("%s: %w", x.Prefix, err)
+				}
 				line = unicast(x.Prefix.String(), x.NextHop.String(), x.Communities...)
 			}
 			if x.Stale {
@@ -218,7 +220,7 @@ func routesOf(ctx context.Context, router routertest.Router) (list []string, err
 		}
 	}
 	slices.Sort(list)
-	return list, err
+	return list, nil
 }
 
 // marker begins the large community by which the speaker recognizes its own routes after a restart; every route has one.
@@ -331,6 +333,33 @@ func counter(t *testing.T, w *lab.Weir, name string) float64 {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// allCounted waits until every frame that was sent is accounted for: counted by the ticks, or lost on the cable or by the port,
+// which say so. It fails when a frame is missing or counted twice.
+func (r *rig) allCounted(w *lab.Weir, st send.Stats) {
+	r.t.Helper()
+	if st.Refused > 0 {
+		r.t.Errorf("the sender failed: %+v", st)
+	}
+	lost, err := r.WireLost()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	want := float64(st.Sent - lost)
+	for _, name := range []string{"packets_counted", "total_simple_packets_processed"} { // each with its own tick
+		var got, dropped float64
+		r.wait(name, func() (bool, error) {
+			got, dropped = counter(r.t, w, name), counter(r.t, w, "port_dropped_packets")
+			return got+dropped >= want, fmt.Errorf("%.0f of %d sent, %d lost on the wire, %.0f dropped by the port", got, st.Sent, lost, dropped)
+		})
+		if got+dropped != want {
+			r.t.Errorf("%s: %.0f, and %.0f dropped; %d were sent and %d of them lost on the wire", name, got, dropped, st.Sent, lost)
+		}
+	}
+	if n := counter(r.t, w, "conservation_faults"); n != 0 {
+		r.t.Errorf("%v conservation faults", n)
+	}
 }
 
 // addresses sorts textual addresses by value, for messages.

@@ -20,7 +20,7 @@ func restartConfig(l *lab.Lab, exit, banTime string) string {
 	return l.Base(lab.BIRD) + "  on_exit: " + exit + `
 ports: [{driver: afxdp, device: w0}]
 tick: 100ms
-bans: {ban_time: ` + banTime + `, quiet: 500ms}
+bans: {ban_time: ` + banTime + `, quiet: 3s}
 guard: {min_hold: 1s}
 hostgroups:
   global: {ban_for_pps: true, threshold_pps: 300}

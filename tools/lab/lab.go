@@ -7,6 +7,7 @@ package lab
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -20,12 +21,16 @@ import (
 	"github.com/weir-ddos/weir/tools/trafficgen/send"
 )
 
-// Names and addresses that every Lab has.
+// Names and numbers that every Lab has.
 const (
-	// Wire is the generator's device, Watch the appliance's end of the same cable: the mirror port.
-	Wire, Watch = "g0", "w0"
-	// ASN is the appliance's autonomous system, RouterASN the routers'.
-	ASN, RouterASN = 64512, 65001
+	// Wire is the generator's device.
+	Wire = "g0"
+	// Watch is the appliance's end of the same cable: the mirror port.
+	Watch = "w0"
+	// ASN is the appliance's autonomous system.
+	ASN = 64512
+	// RouterASN is the routers' autonomous system.
+	RouterASN = 65001
 )
 
 // Addresses of the BGP sessions: the appliance, BIRD, and FRR.
@@ -149,6 +154,26 @@ func (l *Lab) Send(ctx context.Context, s gen.Scenario, cfg send.Config) (st sen
 		return err
 	})
 	return st, err
+}
+
+// WireLost is how many frames were lost between sender and appliance since the cable was made: a virtual cable holds 256 frames a
+// queue, and drops what comes while the kernel has no time to hand them over. No program sees these.
+func (l *Lab) WireLost() (uint64, error) {
+	out, err := l.Gen.Command(context.Background(), "ip", "-s", "-j", "link", "show", "dev", Wire).Output()
+	if err != nil {
+		return 0, fmt.Errorf("statistics of %s: %w", Wire, err)
+	}
+	var list []struct {
+		Stats struct {
+			TX struct {
+				Dropped uint64 `json:"dropped"`
+			} `json:"tx"`
+		} `json:"stats64"`
+	}
+	if err := json.Unmarshal(out, &list); err != nil || len(list) != 1 {
+		return 0, fmt.Errorf("statistics of %s: %q: %w", Wire, out, err)
+	}
+	return list[0].Stats.TX.Dropped, nil
 }
 
 // Path is a file in the lab's directory.
