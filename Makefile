@@ -59,3 +59,18 @@ install: build ## /usr/bin, systemd unit, example configuration
 
 clean: ## remove what was built
 	rm -rf $(BIN)
+
+# DPDK: its flags come through the environment, since Go refuses some of them in #cgo lines.
+DPDK_PACKAGES := libdpdk-dev pkg-config gcc libc6-dev libpcap-dev
+DPDK_ENV = CGO_ENABLED=1 CGO_CFLAGS="$$(pkg-config --cflags libdpdk) -O3" CGO_LDFLAGS="$$(pkg-config --libs libdpdk)"
+
+.PHONY: build-dpdk test-dpdk
+
+build-dpdk: ## bin/weir-dpdk: the product with DPDK and live libpcap, by cgo
+	@tools/setup/debian.sh $(DPDK_PACKAGES)
+	$(DPDK_ENV) $(GO) build -tags dpdk,pcap -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/weir-dpdk ./appliance/cmd/weir
+
+test-dpdk: ## the cgo drivers on virtual devices
+	@tools/setup/debian.sh $(DPDK_PACKAGES) iproute2 ethtool
+	$(DPDK_ENV) $(GO) vet -tags dpdk,pcap ./dataplane/port/dpdk/... ./dataplane/port/pcaplive/...
+	$(DPDK_ENV) $(GO) test -tags dpdk,pcap -count=1 -timeout 5m ./dataplane/port/dpdk/... ./dataplane/port/pcaplive/...

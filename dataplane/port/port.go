@@ -127,13 +127,15 @@ func Register(name string, d Driver) {
 	registry.drivers[name] = d
 }
 
-// Drivers lists the registered names, sorted.
+// Drivers lists the names of the drivers that this binary has, sorted.
 func Drivers() []string {
 	registry.Lock()
 	defer registry.Unlock()
 	names := make([]string, 0, len(registry.drivers))
-	for n := range registry.drivers {
-		names = append(names, n)
+	for n, d := range registry.drivers {
+		if _, missing := d.(notBuilt); !missing {
+			names = append(names, n)
+		}
 	}
 	sort.Strings(names)
 	return names

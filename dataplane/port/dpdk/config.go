@@ -1,0 +1,149 @@
+package dpdk
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/weir-ddos/weir/dataplane/port"
+)
+
+// Options are the settings of the dpdk driver under ports.options. The port's device is a PCI address (0000:03:00.0) or a
+// virtual device with its arguments, as DPDK writes them: net_pcap0,rx_pcap=/tmp/a.pcap,infinite_rx=1.
+type Options struct {
+	// EAL are arguments for DPDK's environment, behind those that follow from HugePages and Memory, one word each:
+	// ["--legacy-mem", "--log-level=debug"]. It is started once in a process, so that ports of one process that set EAL,
+	// HugePages or Memory must all set the same. Only without any of -l, -c, --lcores do we keep DPDK off the workers'
+	// processors, and only without -a, -b, --no-pci off PCI devices that no port names.
+	EAL []string `json:"eal"`
+	// HugePages takes memory from huge pages, which must be reserved (sysctl vm.nr_hugepages). Without, ordinary
+	// pages are used: virtual devices work, real ones need an IOMMU and are slower.
+	HugePages bool `json:"huge_pages"`
+	// Memory is how much to take at start, in megabytes, 0 to 1048576. With huge pages more is taken when a port needs it and 0
+	// is fine; without, this is all that there is, and 0 means 256.
+	Memory int `json:"memory"`
+	// Descriptors is how many frames each queue's ring holds, 64 to 32768; the device's limits apply.
+	Descriptors int `json:"descriptors"`
+	// Mbufs is how many frames the port's memory pool holds, up to 8388608; 0 means as many as rings, bursts and caches
+	// can hold at a time. The pool lies on the device's NUMA node.
+	Mbufs int `json:"mbufs"`
+	// BufferSize is how many bytes of a frame one buffer takes, 512 to 16384. Of a longer frame the first buffer is seen, and
+	// its whole length counts.
+	BufferSize int `json:"buffer_size"`
+	// MTU is set at the device, 68 to 16000; 0 leaves it.
+	MTU int `json:"mtu"`
+	// Promiscuous makes the device take frames for any address, as a mirror port must.
+	Promiscuous bool `json:"promiscuous"`
+	// VLANStrip lets the device take VLAN tags out; we put them back, so that frames and lengths are as on the wire.
+	// It only makes sense for devices that strip anyway.
+	VLANStrip bool `json:"vlan_strip"`
+	// RSS chooses what spreads frames over several queues: ports (addresses and ports), ip (addresses only, keeps fragments with
+	// their flow) or off. The key is symmetric: both directions of a flow meet in one queue.
+	RSS string `json:"rss"`
+}
+
+// Default returns the options that hold when nothing is set.
+func Default() Options {
+	return Options{HugePages: true, Descriptors: 2048, BufferSize: 2048, Promiscuous: true, RSS: "ports"}
+}
+
+// rssModes are the values of RSS as the binding knows them.
+var rssModes = map[string]uint16{"off": 0, "ip": 1, "ports": 2}
+
+const maxQueues = 128
+
+// Validate reports every problem at once, each naming its key.
+func (o Options) Validate() error {
+	var errs []error
+	within := func(key string, v, low, high int) {
+		if v < low || v > high {
+			errs = append(errs, fmt.Errorf("options.%s: %d is outside %d..%d", key, v, low, high))
+		}
+	}
+	within("memory", o.Memory, 0, 1<<20)
+	within("descriptors", o.Descriptors, 64, 32768)
+	within("mbufs", o.Mbufs, 0, 8<<20)
+	within("buffer_size", o.BufferSize, 512, 16384)
+	if o.MTU != 0 {
+		within("mtu", o.MTU, 68, 16000)
+	}
+	if _, ok := rssModes[o.RSS]; !ok {
+		errs = append(errs, fmt.Errorf("options.rss: %q is not ports, ip or off", o.RSS))
+	}
+	for _, a := range o.EAL {
+		if a == "" || strings.ContainsRune(a, 0) {
+			errs = append(errs, fmt.Errorf("options.eal: %q is not an argument", a))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// deviceName is the name by which DPDK knows a device: what stands before its arguments.
+func deviceName(device string) string {
+	name, _, _ := strings.Cut(device, ",")
+	return name
+}
+
+func checkDevice(device string) error {
+	switch name := deviceName(device); {
+	case device == "":
+		return errors.New("must be set")
+	case name == "" || len(name) > 63 || strings.ContainsAny(name, "/ \t\r\n\x00") || strings.ContainsAny(device, "\r\n\x00"):
+		return fmt.Errorf("%q is neither a PCI address nor a virtual device such as net_pcap0,rx_pcap=FILE", device)
+	}
+	return nil
+}
+
+// options checks cfg and returns its options.
+func options(cfg port.Config) (Options, error) {
+	o := Default()
+	errs := []error{port.DecodeOptions(cfg.Options, &o)}
+	if err := checkDevice(cfg.Device); err != nil {
+		errs = append(errs, fmt.Errorf("device: %w", err))
+	}
+	if cfg.Queues < 0 || cfg.Queues > maxQueues {
+		errs = append(errs, fmt.Errorf("queues: %d is outside 0..%d", cfg.Queues, maxQueues))
+	}
+	return o, errors.Join(append(errs, o.Validate())...)
+}
+
+// ealArgs are the arguments that start DPDK's environment for a process whose first port is device. Processors is the
+// list of those that the process may use, as in "0-3,8".
+func (o Options) ealArgs(device, processors string) []string {
+	args := []string{"weir", "--no-telemetry"}
+	has := func(prefixes ...string) bool {
+		return slices.ContainsFunc(o.EAL, func(a string) bool {
+			return slices.ContainsFunc(prefixes, func(p string) bool {
+				return a == p || strings.HasPrefix(a, p+"=") || (len(p) == 2 && !strings.HasPrefix(a, "--") && strings.HasPrefix(a, p))
+			})
+		})
+	}
+	memory := o.Memory
+	// Nothing is shared with other processes, and nothing stays behind, however this one ends. DPDK refuses the first way
+	// without huge pages.
+	if o.HugePages {
+		args = append(args, "--in-memory")
+	} else {
+		args = append(args, "--no-shconf", "--no-huge")
+		if memory == 0 {
+			memory = 256
+		}
+	}
+	if memory > 0 && !has("-m", "--socket-mem") {
+		args = append(args, "-m", fmt.Sprint(memory))
+	}
+	if !has("-l", "-c", "--lcores") {
+		// One lcore that floats over all processors: workers bring their own threads, pinned by us.
+		args = append(args, "--lcores=0@("+processors+")")
+	}
+	if !has("-a", "-b", "--allow", "--block", "--no-pci") {
+		// An allow-list keeps the EAL from seizing every device that is bound to vfio-pci; later ports add themselves.
+		only := "0000:00:00.0" // the host bridge, which no driver takes
+		if strings.Contains(deviceName(device), ":") {
+			only = deviceName(device)
+		}
+		args = append(args, "-a", only)
+	}
+	return append(args, o.EAL...)
+}

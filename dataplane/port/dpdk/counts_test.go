@@ -1,0 +1,172 @@
+//go:build dpdk && cgo
+
+package dpdk
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/weir-ddos/weir/dataplane/nets"
+	"github.com/weir-ddos/weir/dataplane/port"
+	"github.com/weir-ddos/weir/dataplane/port/porttest"
+	"github.com/weir-ddos/weir/dataplane/port/replay"
+	"github.com/weir-ddos/weir/dataplane/traffic"
+	"github.com/weir-ddos/weir/dataplane/wire"
+	"github.com/weir-ddos/weir/dataplane/worker"
+)
+
+// counted is all that a worker counted.
+type counted struct {
+	Frames uint64
+	Codes  any
+	Totals traffic.Totals
+	Hosts  map[string]traffic.Cells
+}
+
+// count runs everything that a port delivers through a worker.
+func count(t *testing.T, p port.Port, frames int) counted {
+	t.Helper()
+	everything := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/1"), netip.MustParsePrefix("192.0.0.0/3"), netip.MustParsePrefix("2000::/3")}
+	table, err := nets.New(nets.Spec{Networks: everything})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := worker.DefaultConfig()
+	cfg.Traffic.Hosts, cfg.Flows.Flows = 50_000, 0
+	var now int64
+	w, err := worker.New(cfg, worker.Deps{
+		Decoder: new(wire.Decoder), Nets: table, Seed: traffic.NewSeed(rand.New(rand.NewPCG(1, 2)).Uint64),
+		Clock: func() int64 { now++; return now },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(w.Stop(), w.Free()); err != nil {
+			t.Error(err)
+		}
+	}()
+	var b port.Burst
+	for deadline := time.Now().Add(porttest.Patience); frames > 0 && time.Now().Before(deadline); runtime.Gosched() {
+		for _, q := range p.Queues() {
+			if n := q.RxBurst(&b); n > 0 {
+				w.Process(&b, q.LinkType())
+				q.Release(&b)
+				frames -= n
+			}
+		}
+	}
+	w.Shard().Clear()
+	w.Shard().Request()
+	h := w.Shard().Collect()
+	if h == nil {
+		t.Fatal("not collected")
+	}
+	c := counted{Frames: h.Frames, Codes: h.Codes, Totals: h.Totals, Hosts: map[string]traffic.Cells{}}
+	var host traffic.Host
+	for i := range h.Table().Len() {
+		h.Table().Read(i, &host)
+		c.Hosts[netip.AddrFrom16(host.Addr).String()+host.Direction.String()] = host.Cells
+	}
+	return c
+}
+
+// sameAsReplay compares what is counted of one capture through net_pcap and through the replay driver.
+func sameAsReplay(t *testing.T, path string, frames int, device string) (hosts int) {
+	t.Helper()
+	r, err := port.Open(port.Config{Driver: "replay", Device: path, Queues: 1, Options: map[string]any{"speed": "max"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	want := count(t, r, frames)
+	if int(want.Frames) != frames {
+		t.Fatalf("%s: replay counts %d frames of %d, %d hosts", path, want.Frames, frames, len(want.Hosts))
+	}
+	p := mustOpen(t, device+",rx_pcap="+path, 0, lean(nil))
+	got := count(t, p, frames)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s:\n got %+v\nwant %+v", path, got, want)
+	}
+	return len(want.Hosts)
+}
+
+func TestSameCountsAsReplay(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	if n := sameAsReplay(t, writePcap(t, "mixed.pcap", mixed(5000)), 5000, "net_pcap0"); n < 14 {
+		t.Errorf("%d hosts", n)
+	}
+}
+
+// The captures of the working group, where present: what real attacks and odd encapsulations look like.
+func TestSameCountsAsReplayOnCaptures(t *testing.T) {
+	root := os.Getenv("WEIR_SHARED")
+	if root == "" {
+		root = "../../../../shared/data"
+	}
+	paths, _ := filepath.Glob(root + "/pcap/[^b]*/*.pcap") // not bad: readers differ on where a damaged file ends
+	if len(paths) == 0 {
+		t.Skip("no captures in " + root + "/pcap")
+	}
+	if !alone(t) {
+		return
+	}
+	played, hosts := 0, 0
+	for _, path := range paths {
+		frames, ok := length(t, path)
+		if !ok {
+			continue
+		}
+		hosts += sameAsReplay(t, path, frames, "net_pcap0")
+		played++
+	}
+	if played < 5 || hosts < 100 {
+		t.Errorf("only %d captures of %d were usable, with %d hosts", played, len(paths), hosts)
+	}
+	t.Logf("%d captures, %d hosts", played, hosts)
+}
+
+// length is how many frames a capture holds; false when net_pcap would not show all of each: other link types, and frames
+// that are longer than our buffers or were cut.
+func length(t *testing.T, path string) (int, bool) {
+	t.Helper()
+	if info, err := os.Stat(path); err != nil || info.Size() > 20<<20 {
+		return 0, false
+	}
+	p, err := port.Open(port.Config{Driver: "replay", Device: path, Queues: 1, Options: map[string]any{"speed": "max"}})
+	if err != nil {
+		return 0, false // a damaged file
+	}
+	defer func() { _ = p.Close() }()
+	q := p.Queues()[0]
+	if q.LinkType() != wire.LinkEthernet {
+		return 0, false
+	}
+	var b port.Burst
+	n := 0
+	for !p.(*replay.Port).Drained() {
+		if q.RxBurst(&b) == 0 {
+			continue
+		}
+		n += b.N
+		for _, f := range b.Frames[:b.N] {
+			if len(f.Data) != int(f.WireLen) || len(f.Data) > 2048 || len(f.Data) == 0 {
+				return 0, false
+			}
+		}
+		q.Release(&b)
+	}
+	return n, n > 0 && p.Stats().Err == ""
+}
