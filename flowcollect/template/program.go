@@ -176,6 +176,20 @@ func run(steps []step, b []byte, r *record.Record, v *Values) {
 			r.Input = uint32(n)
 		case output:
 			r.Output = uint32(n)
+		case tos:
+			r.TOS = uint8(n)
+		case srcAS:
+			r.SrcAS = uint32(n)
+		case dstAS:
+			r.DstAS = uint32(n)
+		case srcMask:
+			r.SrcMask = uint8(n)
+		case dstMask:
+			r.DstMask = uint8(n)
+		case next4:
+			if n != 0 {
+				set4(&r.NextHop, uint32(n))
+			}
 		case src6, src6If:
 			if s.code == src6 || r.Src == [16]byte{} {
 				r.Src = [16]byte(b[at-8:])
@@ -205,28 +219,14 @@ func runRare(s *step, n uint64, b []byte, r *record.Record, v *Values) {
 		if n != 0 {
 			set4(&r.Dst, uint32(n))
 		}
-	case next4:
-		if n != 0 {
-			set4(&r.NextHop, uint32(n))
-		}
 	case next6:
 		if hop := [16]byte(b[int(s.end)-8:]); hop != [16]byte{} {
 			r.NextHop = hop
 		}
-	case tos:
-		r.TOS = uint8(n)
-	case srcAS:
-		r.SrcAS = uint32(n)
-	case dstAS:
-		r.DstAS = uint32(n)
 	case srcVLAN:
 		r.SrcVLAN = uint16(n) & 0xfff
 	case dstVLAN:
 		r.DstVLAN = uint16(n) & 0xfff
-	case srcMask:
-		r.SrcMask = uint8(n)
-	case dstMask:
-		r.DstMask = uint8(n)
 	case mplsLabel:
 		if s.width == 4 {
 			n >>= 8 // label, EXP, S, TTL: a whole entry
