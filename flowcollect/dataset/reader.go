@@ -15,6 +15,8 @@ type Deps struct {
 	Sampling *sampling.Table
 	// Wire reads exported packet heads; its Charge says which addresses of a tunnel count.
 	Wire *wire.Decoder
+	// Totals remembers long-lived flows that are exported with totals only; nil takes every record as a flow of its own.
+	Totals *Totals
 }
 
 // Reader reads the sets of one datagram after the other. It belongs to one goroutine.
@@ -216,6 +218,9 @@ func (d *Reader) finish(p *template.Program) record.Code {
 		}
 		return first
 	}
+	if r.Totals && d.deps.Totals != nil && p.Slots.Has(template.Start) {
+		d.deps.Totals.prior(r, d.values.V[template.Start])
+	}
 	d.sink.Record(r)
 	if p.Slots&(1<<template.RevBytes|1<<template.RevPackets) != 0 {
 		d.reverse(p, r)
@@ -267,7 +272,7 @@ func (d *Reader) reverse(p *template.Program, r *record.Record) {
 		return
 	}
 	r.TCPFlags, r.TOS = uint8(get(template.RevFlags)), uint8(get(template.RevTOS))
-	r.PostBytes, r.PostPackets = 0, 0
+	r.PostBytes, r.PostPackets, r.PriorBytes, r.PriorPackets = 0, 0, 0, 0
 	r.L2Bytes, r.DroppedBytes, r.DroppedPackets = 0, 0, 0
 	r.Direction = record.UnknownDirection
 	r.Has &^= record.HasDirection | record.HasDroppedCounts

@@ -20,6 +20,8 @@ type Record struct {
 	Packets, Bytes uint64
 	// PostPackets and PostBytes are the counters behind the exporter's egress (IE 24, 23) where 2 and 1 were exported besides.
 	PostPackets, PostBytes uint64
+	// PriorPackets and PriorBytes are what earlier records of the same flow have counted already, where Packets and Bytes are Totals.
+	PriorPackets, PriorBytes uint64
 	// L2Bytes is the length with layer 2 headers (IE 352, 353, 312; sFlow frame length), 0 unknown.
 	L2Bytes uint64
 	// DroppedPackets and DroppedBytes are what the exporter says it discarded of this flow (IE 132 to 135). They are not part of
@@ -115,18 +117,19 @@ const (
 	HasDroppedCounts
 )
 
-// Counts is what the record counts, before scaling: Packets and Bytes, or the post counters of a flow that was metered at egress only and
-// so has nothing in those.
+// Counts is what the record counts, before scaling: Packets and Bytes less what was counted before, or the post counters of a flow that
+// was metered at egress only and so has nothing in those.
 func (r *Record) Counts() (packets, bytes uint64) {
 	if r.Packets|r.Bytes == 0 {
 		return r.PostPackets, r.PostBytes
 	}
-	return r.Packets, r.Bytes
+	return r.Packets - r.PriorPackets, r.Bytes - r.PriorBytes
 }
 
 // Traffic says that the record can be charged: it has both addresses and something to count.
 func (r *Record) Traffic() bool {
-	return r.Has&(HasSrc|HasDst) == HasSrc|HasDst && r.Packets|r.Bytes|r.PostPackets|r.PostBytes != 0
+	p, b := r.Counts()
+	return r.Has&(HasSrc|HasDst) == HasSrc|HasDst && p|b != 0
 }
 
 // Class is the class that the record is counted in. A flow with SYN among its flags is counted as SYN: exporters or all flags together.
