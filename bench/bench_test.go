@@ -48,7 +48,7 @@ func testReport() *Report {
 	first := row("ports", "afxdp", "ns", []float64{30, 10, 20})
 	first.Beside = []Beside{{"bare counter", 15, "ns"}, {"lost", 0, "%"}}
 	first.Targets = []Target{{Text: "2 x bare", Limit: 30, Value: 20, Unit: "ns"}, {Limit: 10, Value: 20, Unit: "ns"}}
-	r.finish([]Row{first, row("ports", "afpacket", "s", []float64{1})}, errors.Join(errors.New("ports: packets lost"), errors.New("tick: late")))
+	r.finish([]Row{first, row("ports", "afpacket", "s", []float64{1})}, errors.Join(errors.New("ports: packets lost"), errors.New("tick: late\n\tlog of it")))
 	return r
 }
 

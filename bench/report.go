@@ -134,8 +134,13 @@ func (r *Report) finish(rows []Row, err error) {
 			rows[i].Targets[j].Met = rows[i].Targets[j].met()
 		}
 	}
-	if err != nil {
-		r.Faults = strings.Split(err.Error(), "\n")
+	if err == nil {
+		return
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if !strings.HasPrefix(line, "\t") { // a log, which standard error has
+			r.Faults = append(r.Faults, line)
+		}
 	}
 }
 

@@ -55,6 +55,9 @@ type Totals struct {
 // Lost is how many packets were not counted, or counted without having been sent.
 func (t Totals) Lost() uint64 { return max(t.Sent, t.Received) - min(t.Sent, t.Counted) }
 
+// settled reports whether every packet is accounted for, counted or reported as dropped.
+func (t Totals) settled() bool { return t.Sent == t.Received+t.Dropped && t.Counted == t.Received }
+
 const (
 	// patience is how long a route may take before the run fails.
 	patience = 20 * time.Second
@@ -93,8 +96,11 @@ func Run(ctx context.Context, cfg Config) (results []Result, totals Totals, err 
 	return results, b.totals, b.account(ctx)
 }
 
-// tail is the end of a log.
-func tail(log string) string { return log[max(0, len(log)-2000):] }
+// tail is the end of a log, each line after a tab.
+func tail(log string) string {
+	log = strings.TrimSpace(log[max(0, len(log)-2000):])
+	return "\t" + strings.ReplaceAll(log, "\n", "\n\t")
+}
 
 // bench is a lab in which attacks take place.
 type bench struct {
@@ -255,7 +261,7 @@ func (b *bench) account(ctx context.Context) error {
 	var last error
 	_ = lab.Wait(ctx, 3*time.Second+2*b.cfg.Tick, "last packet", func() (bool, error) {
 		last = read()
-		return b.totals.Lost() == 0 && b.totals.Received == b.totals.Sent, last // ports are read once a second
+		return b.totals.settled(), last // ports are read once a second
 	})
 	return last
 }

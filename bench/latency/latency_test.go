@@ -74,7 +74,7 @@ func TestRun(t *testing.T) {
 	if r := results[0]; len(results) != 1 || len(r.Times) == 0 || r.Times[0] <= 0 || r.Times[len(r.Times)-1] > 5*time.Second {
 		t.Errorf("%+v", results)
 	}
-	if totals.Sent == 0 || totals != (Totals{Sent: totals.Sent, Received: totals.Sent, Counted: totals.Sent}) {
+	if totals.Sent == 0 || !totals.settled() { // a busy machine may lose packets, and must say so
 		t.Errorf("%+v", totals)
 	}
 	m, err := Blackholes(ctx, weir, 200, 1)
