@@ -57,10 +57,13 @@ func (a *App) Apply(_, next *config.Config) error {
 			return errors.Join(fmt.Errorf("bgp: %w", err), a.speaker.configure(ctx, old.BGP))
 		}
 	}
+	prior := a.shared.nets
 	a.shared.nets = set.Nets
 	a.evidence.table.Store(set.Nets)
 	if needsPorts(old, next) {
 		if err := a.replacePlane(old, next); err != nil {
+			a.shared.nets = prior
+			a.evidence.table.Store(prior)
 			undo()
 			return errors.Join(err, a.speaker.configure(ctx, old.BGP))
 		}
