@@ -183,7 +183,8 @@ func (p *Port) describe(mode string, zero, have int) {
 func (p *Port) detach(within time.Duration) error {
 	var errs []error
 	if p.attached != nil { // first, so that no more frames come
-		errs = append(errs, p.attached.Close())
+		// Closing alone detaches when the last handle goes, and a child that is just being started has one for a moment.
+		errs = append(errs, p.attached.Detach(), p.attached.Close())
 		p.attached = nil
 	}
 	for _, q := range p.queues {
