@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-ddos/weir/dataplane/pcapfile"
 	"github.com/weir-ddos/weir/dataplane/wire"
@@ -228,4 +229,70 @@ func codes(s *record.Stats) string {
 		}
 	}
 	return b.String()
+}
+
+// TestMalformedCaptures: each broken capture gives the counter that names its fault.
+func TestMalformedCaptures(t *testing.T) {
+	t.Parallel()
+	for group, code := range map[string]record.Code{
+		"calmh-ipfix_parser_test-TestBadEncodingError":                         record.TruncatedRecord,
+		"calmh-ipfix_parser_test-TestVersionError":                             record.LengthLies,
+		"graylog-plugin-netflow_netflow-v9-3_incomplete":                       record.UnknownTemplate,
+		"libnetflow9_malformed-OT":                                             record.TemplateZeroWidth,
+		"libnetflow9_malformed_1":                                              record.TemplateZeroWidth,
+		"libnetflow9_malformed_3":                                              record.TemplateZeroWidth,
+		"libnetflow9_malformed_5":                                              record.TemplateZeroWidth,
+		"libnetflow9_malformed_6":                                              record.SetTooShort,
+		"logstash-codec-netflow_netflow5_test_invalid01":                       record.CountLies,
+		"logstash-codec-netflow_netflow5_test_invalid02":                       record.CountLies,
+		"logstash-codec-netflow_netflow9_test_invalid01":                       record.CountLies,
+		"logstash-codec-netflow_netflow9_test_cisco_aci":                       record.ZeroFill,
+		"ndpi_netflowv9":                                                       record.UnknownTemplate,
+		"vermont_incorrect_message_length":                                     record.LengthLies,
+		"vermont_template_record_field_number_too_big":                         record.TemplateTruncated,
+		"vermont_two_correct_data_templates":                                   record.ReservedSet,
+		"vermont_variable_length_template_and_data_exceeding_message_boundary": record.TruncatedRecord,
+	} {
+		c := fresh(t)
+		c.pcap(t, shared(t, group+".pcap"))
+		if c.stats.Codes[code] == 0 {
+			t.Errorf("%s: no %v (%s)", group, code, codes(&c.stats))
+		}
+	}
+}
+
+// TestCorpusHeld: keeping sets until their template comes never loses a record, and finds those of groups that send data first.
+func TestCorpusHeld(t *testing.T) {
+	t.Parallel()
+	more := 0
+	off := template.Default()
+	off.HoldSets = 0
+	on := template.Default()
+	on.HoldFor = 10 * time.Minute // the captures' clocks go by seconds to minutes
+	for _, row := range index(t, "INDEX.tsv") {
+		path := shared(t, row["group"]+".pcap")
+		without, with := newCollector(t, off, sampling.Default()), newCollector(t, on, sampling.Default())
+		without.pcap(t, path)
+		with.pcap(t, path)
+		a, b := without.stats.Records+without.stats.OptionRecords, with.stats.Records+with.stats.OptionRecords
+		if b < a {
+			t.Errorf("%s: %d records while holding, %d without", row["group"], b, a)
+		}
+		if b > a {
+			more++
+		}
+		if st := with.deps.Templates.Stats(); st.Held != st.Replayed+uint64(heldNow(with)) {
+			t.Errorf("%s: %d held, %d replayed, %d wait", row["group"], st.Held, st.Replayed, heldNow(with))
+		}
+	}
+	if more == 0 {
+		t.Error("holding helps no group: INDEX.tsv names several whose data comes first")
+	}
+}
+
+// heldNow is how many sets still wait: all of them leave when everything expires.
+func heldNow(c *collector) int {
+	before := c.deps.Templates.Stats().HeldDropped
+	c.deps.Templates.Expire(1 << 62)
+	return int(c.deps.Templates.Stats().HeldDropped - before)
 }

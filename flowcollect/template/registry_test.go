@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -317,4 +318,37 @@ func FuzzRead(f *testing.F) {
 			pos = next
 		}
 	})
+}
+
+// A thousand exporters of fifty templates of twenty fields: what the registry then weighs is within what its limits promise.
+func TestMemory(t *testing.T) {
+	g := registry(t, nil)
+	numbers := make([]uint16, 20)
+	for i := range numbers {
+		numbers[i] = uint16(i + 1)
+	}
+	before := heap()
+	for host := range 1000 {
+		k := &Key{Exporter: [16]byte{0x20, 0x01, 14: byte(host >> 8), 15: byte(host)}, Protocol: record.NetFlow9}
+		for id := range uint16(50) {
+			if c := g.Announce(k, def(256+id, numbers...), t0); c != record.OK {
+				t.Fatal(c)
+			}
+		}
+	}
+	each := (heap() - before) / 50000
+	t.Logf("%d bytes a template", each)
+	if each > 1500 {
+		t.Errorf("%d bytes a template of 20 fields", each)
+	}
+	if n := g.Stats().Templates; n != 50000 {
+		t.Errorf("%d templates", n)
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
