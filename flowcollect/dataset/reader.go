@@ -207,6 +207,9 @@ func (d *Reader) finish(p *template.Program) record.Code {
 	if p.Slots != 0 {
 		first = d.times(p, r)
 	}
+	if p.Layer2 {
+		r.L2Bytes = r.Bytes
+	}
 	d.sample(p, r)
 	if r.Has&record.HasICMP == 0 && r.Has&record.HasPorts != 0 && (r.Proto == wire.ProtoICMP || r.Proto == wire.ProtoICMPv6) {
 		r.ICMPType, r.ICMPCode = uint8(r.DstPort>>8), uint8(r.DstPort) // where NetFlow puts them

@@ -122,6 +122,7 @@ func (p *Program) second(codes []code) {
 		case f.id == 85 || f.id == 86 || f.id == 171 || f.id == 172 || f.id == 353:
 			p.Totals = p.Totals || !lost
 		}
+		p.Layer2 = p.Layer2 || codes[i] == byteCount && (f.id == 352 || f.id == 353)
 	}
 }
 

@@ -64,6 +64,8 @@ type Program struct {
 	Has   record.Has
 	// Totals is set when the only counters are totals.
 	Totals bool
+	// Layer2 is set when the byte counter is one of layer 2 (352, 353), for want of another.
+	Layer2 bool
 	// StartClock and EndClock belong to the slots Start and End; Observed says that they are one packet's time.
 	StartClock, EndClock Clock
 	Observed             bool
