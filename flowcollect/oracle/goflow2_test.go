@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/netsampler/goflow2/v2/decoders/netflow"
@@ -180,8 +181,15 @@ func formats(p *sflow.Packet) (out [][]uint16) {
 	return out
 }
 
-// sflow5 is what version returns for sFlow, apart from NetFlow's numbers.
-const sflow5 = 1005
+// What version returns for sFlow, apart from NetFlow's numbers.
+const (
+	sflow2 = 1002
+	sflow4 = 1004
+	sflow5 = 1005
+)
+
+// known says that goflow2 reads a version.
+func known(version int) bool { return slices.Contains([]int{5, 9, 10, sflow5}, version) }
 
 // version is a datagram's protocol: NetFlow's version, 1000 and sFlow's version, or 0.
 func version(b []byte) int {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/gopacket/gopacket"
@@ -146,7 +147,7 @@ func read(t testing.TB, path string) (out []datagram) {
 		if len(p.NetworkLayer().NetworkFlow().Src().Raw()) == 4 {
 			record.MapIPv4(&dg.exporter, (*[4]byte)(p.NetworkLayer().NetworkFlow().Src().Raw()))
 		}
-		if v := version(dg.payload); v == 5 || v == 9 || v == 10 || v == sflow5 {
+		if slices.Contains([]int{1, 5, 7, 9, 10, sflow2, sflow4, sflow5}, version(dg.payload)) {
 			out = append(out, dg)
 		}
 	}
