@@ -64,7 +64,7 @@ func overflow(t *testing.T, d Driver) {
 	for i := range 6000 {
 		frames = append(frames, Build(uint32(i), Shape{Size: 1000}))
 	}
-	if err := sendAll(dev, frames, 64); err != nil {
+	if err := sendAll(dev, frames, 64, nil); err != nil {
 		t.Fatal(err)
 	}
 	sum := func() uint64 {
