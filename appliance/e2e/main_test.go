@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		fail(fmt.Errorf("go build: %w\n%s", err, out))
+		fail(errors.Join(fmt.Errorf("go build: %w\n%s", err, out), os.RemoveAll(dir)))
 	}
 	code := m.Run()
 	if err := os.RemoveAll(dir); err != nil {
