@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -261,6 +262,7 @@ func FuzzDifferential(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		o.t = t
 		c := newComparison(t, o)
+		c.fuzz = true
 		clean := true
 		for n := 0; len(in) >= 2 && n < 4; n++ {
 			size := min(int(binary.BigEndian.Uint16(in)), len(in)-2)
@@ -271,7 +273,14 @@ func FuzzDifferential(f *testing.F) {
 			}
 		}
 		for _, u := range c.unexplained {
-			if clean || strings.HasPrefix(u, "hang") {
+			field, _, _ := strings.Cut(u, ":")
+			switch fromSFlow := strings.Contains(u, "Protocol:sflow5"); {
+			case field == "rate" && !fromSFlow:
+				continue // what mutated options mean is for TestNamedCases and for nfacctd to say
+			case fromSFlow && slices.Contains([]string{"src", "dst", "proto", "src_port", "dst_port", "flags"}, field):
+				continue // mutated packet heads: dataplane/wire has its own oracles for those
+			}
+			if clean || field == "hang" {
 				t.Errorf("no deviation explains: %s", u)
 			}
 		}
