@@ -59,6 +59,7 @@ var mainWords = map[string]string{
 	"gobgp_announce_whole_subnet_custom_ipv6_prefix_length": "hostgroups.global.subnet_length_ipv6",
 	"gobgp_flow_spec_default_action":                        "hostgroups.global.flowspec_action",
 	"notify_script_path":                                    "notify.script",
+	"netflow_sampling_ratio":                                "flows.default_sampling_rate",
 }
 
 // mainNever says what to do instead.
@@ -90,7 +91,24 @@ var mainNever = map[string]string{
 	"keep_blocked_hosts_during_restart":              "is always on; bgp.on_exit says what becomes of the routes at a stop",
 	"do_not_withdraw_unicast_announces_on_restart":   "is set main bgp.on_exit keep",
 	"do_not_withdraw_flow_spec_announces_on_restart": "is set main bgp.on_exit keep",
-	"enable_api":                                     "is always on for local users; see api.read_group and api.write_group",
+	"netflow":       "is on as soon as there is a listener: set main flows.listeners '{address: \"::\", ports: [2055]}'",
+	"netflow_ports": "are in a listener: set main flows.listeners '{address: \"::\", ports: [2055]}'",
+	"netflow_host":  "is in a listener: set main flows.listeners '{address: \"::\", ports: [2055]}'",
+	"sflow":         "is on as soon as there is a listener: set main flows.listeners '{address: \"::\", ports: [6343]}'",
+	"sflow_ports":   "are in a listener: set main flows.listeners '{address: \"::\", ports: [6343]}'",
+	"sflow_host":    "is in a listener: set main flows.listeners '{address: \"::\", ports: [6343]}'",
+	"sflow_read_packet_length_from_ip_header":  "is set main flows.bytes ip",
+	"netflow_count_packets_per_device":         "is always on: show netflow9_packets_per_device",
+	"sflow_count_packets_per_device":           "is always on: show sflow_packets_per_device",
+	"netflow_multi_thread_processing":          "is always on; sockets of a listener says how many",
+	"netflow_threads_per_port":                 "is sockets of a listener",
+	"netflow_custom_sampling_ratio_enable":     "is chosen per exporter: set main flows.exporters '{prefix: 192.0.2.1/32, sampling: override, sampling_rate: 1000}'",
+	"netflow_ignore_sampling_rate_from_device": "is chosen per exporter: set main flows.exporters '{prefix: 192.0.2.1/32, sampling: override, sampling_rate: 1000}'",
+	"netflow_templates_cache":                  "is flows.templates.path",
+	"netflow_sampling_cache":                   "is flows.templates.path, for sampling rates too",
+	"netflow_ignore_long_duration_flow_enable": "is not needed: a record is spread over the time that it reports (flows.spread)",
+	"netflow_rx_queue_overflow_monitoring":     "is always on: show flow_sockets",
+	"enable_api":                               "is always on for local users; see api.read_group and api.write_group",
 }
 
 var groupWords = map[string]string{"calculation_method": "calculation", "parent_name": "parent"}

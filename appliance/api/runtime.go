@@ -221,4 +221,5 @@ type Runtime interface {
 	SetKillSwitch(ctx context.Context, on bool, by Actor) error
 	Peers() []mitigate.PeerStatus
 	Ports() []Port
+	Flows
 }

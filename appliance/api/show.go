@@ -39,13 +39,24 @@ func init() { // not a literal: the list of nouns itself is shown
 		"bgp_peers":                (*Server).showPeers,
 		"interfaces":               (*Server).showPorts,
 		"kill_switch":              (*Server).showKillSwitch,
-		"history":                  (*Server).showHistory,
-		"diff":                     (*Server).showDiff,
-		"export":                   (*Server).showExport,
-		"version":                  (*Server).showVersion,
-		"rights":                   (*Server).showRights,
-		"nouns":                    (*Server).showNouns,
-		"keys":                     (*Server).showKeys,
+
+		"exporters":                   (*Server).showExporters,
+		"flow_sockets":                (*Server).showFlowSockets,
+		"netflow_sampling_rates":      showRates("netflow"),
+		"ipfix_sampling_rates":        showRates("ipfix"),
+		"sflow_sampling_rates":        showRates("sflow"),
+		"netflow5_packets_per_device": showDevices("netflow5"),
+		"netflow9_packets_per_device": showDevices("netflow9"),
+		"ipfix_packets_per_device":    showDevices("ipfix"),
+		"sflow_packets_per_device":    showDevices("sflow"),
+
+		"history": (*Server).showHistory,
+		"diff":    (*Server).showDiff,
+		"export":  (*Server).showExport,
+		"version": (*Server).showVersion,
+		"rights":  (*Server).showRights,
+		"nouns":   (*Server).showNouns,
+		"keys":    (*Server).showKeys,
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/weir-ddos/weir/dataplane/cpu"
 	"github.com/weir-ddos/weir/dataplane/probe"
 	"github.com/weir-ddos/weir/dataplane/traffic"
+	"github.com/weir-ddos/weir/flowcollect/collector"
 )
 
 // Options are what an App is made of besides its configuration.
@@ -62,7 +63,8 @@ type App struct {
 
 	current atomic.Pointer[config.Config]
 	plane   atomic.Pointer[dataplane]
-	mu      sync.Mutex // held while the configuration is applied, and by Start and Stop
+	flows   atomic.Pointer[collector.Collector] // nil without listeners
+	mu      sync.Mutex                          // held while the configuration is applied, and by Start and Stop
 }
 
 // pastIncidents is how many incidents that are over are remembered for `show incidents all`.
@@ -104,11 +106,16 @@ func New(o Options) (*App, error) {
 		return nil, err
 	}
 	a.plane.Store(plane)
+	flows, err := a.newFlows(cfg, nil)
+	if err != nil {
+		return nil, errors.Join(err, plane.stop())
+	}
+	a.flows.Store(flows)
 	a.server, err = api.New(api.Deps{
 		Config: cfg, Text: o.Text, Path: o.Path, Runtime: running{a}, Applier: a, Audit: a.audit, Log: o.Log, Now: time.Now,
 	})
 	if err != nil {
-		return nil, errors.Join(err, plane.stop())
+		return nil, errors.Join(err, plane.stop(), a.stopFlows())
 	}
 	return a, nil
 }
@@ -183,6 +190,9 @@ func (a *App) start(ctx context.Context, cfg *config.Config) error {
 	if err := plane.start(ctx, a.source); err != nil {
 		return err
 	}
+	if err := a.startFlows(ctx, a.flows.Load()); err != nil {
+		return err
+	}
 	a.done.Go(func() {
 		if err := a.engine.Run(ctx); err != nil {
 			a.log.Error("the tick has ended", "err", err)
@@ -229,9 +239,9 @@ func (a *App) stop(withdraw bool) error {
 	errs = append(errs, a.engine.Stop(ctx, withdraw), a.speaker.stop(!withdraw))
 	a.notify.stop()
 	plane := a.plane.Load()
-	errs = append(errs, plane.stop())
+	errs = append(errs, plane.stop(), a.stopFlows())
 	a.source.end(plane.shards())
-	errs = append(errs, plane.free(), a.shared.evidence.Free(), a.journal.Close())
+	errs = append(errs, a.endFlows(), plane.free(), a.shared.evidence.Free(), a.journal.Close())
 	return errors.Join(errs...)
 }
 

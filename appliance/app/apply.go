@@ -68,6 +68,18 @@ func (a *App) Apply(_, next *config.Config) error {
 			return errors.Join(err, a.speaker.configure(ctx, old.BGP))
 		}
 	}
+	if needsListeners(old, next) {
+		if err := a.replaceFlows(old, next); err != nil {
+			undo()
+			if needsPorts(old, next) {
+				err = errors.Join(err, a.replacePlane(next, old))
+			}
+			return errors.Join(err, a.speaker.configure(ctx, old.BGP))
+		}
+	}
+	if c := a.flows.Load(); c != nil {
+		c.SetTick(next.Tick)
+	}
 	setLevel(a.opts.Level, next.Log.Level)
 	a.current.Store(next)
 	return nil

@@ -54,7 +54,13 @@ func (r running) SystemCounters() []api.SystemCounter {
 	for _, name := range slices.Sorted(maps.Keys(h.NotifyDropped)) {
 		l.add("notify_dropped_"+strings.ReplaceAll(name, " ", "_"), float64(h.NotifyDropped[name]), "events", "")
 	}
-	for _, text := range r.alarms(h.Alarms, s.Err) {
+	alarms := h.Alarms
+	if c := r.a.flows.Load(); c != nil {
+		st := c.Stats()
+		l.flows(&st)
+		alarms = append(slices.Clone(alarms), st.Alarms...)
+	}
+	for _, text := range r.alarms(alarms, s.Err) {
 		l.add("alarm", 1, "", text)
 	}
 	return l

@@ -17,9 +17,10 @@ import (
 	"github.com/weir-ddos/weir/controlplane/rule"
 	"github.com/weir-ddos/weir/dataplane/port"
 	"github.com/weir-ddos/weir/dataplane/wire"
+	"github.com/weir-ddos/weir/flowcollect/collector"
 )
 
-// Config is the whole of weir.yaml. Every key has a default but networks and ports.
+// Config is the whole of weir.yaml. Every key has a default but networks and one source: ports, or listeners of flows.
 type Config struct {
 	// Networks are your own networks, IPv4 and IPv6. Traffic to them is incoming, from them outgoing; only their
 	// hosts are counted one by one, and nothing outside them is ever announced.
@@ -28,6 +29,8 @@ type Config struct {
 	Whitelist []netip.Prefix `json:"whitelist,omitempty"`
 	// Ports are the interfaces to watch: a mirror port, a tap, or a capture file to replay.
 	Ports []port.Config `json:"ports"`
+	// Flows are where routers send NetFlow, IPFIX and sFlow to, and how their records are counted: beside ports or without.
+	Flows collector.Config `json:"flows"`
 	// Workers are the threads that poll the ports.
 	Workers Workers `json:"workers"`
 	// Traffic says what is counted, and in how much memory.

@@ -178,6 +178,25 @@ func TestValidateAgreesWithParse(t *testing.T) {
 	}
 }
 
+// Flows alone are a source.
+func TestFlowsWithoutPorts(t *testing.T) {
+	t.Parallel()
+	c, err := Parse("x", []byte("networks: [192.0.2.0/24, 2001:db8::/32]\nflows:\n  listeners:\n    - {address: '::', ports: [2055, 4739]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := c.Flows.Listeners; len(c.Ports) != 0 || len(l) != 1 || len(l[0].Ports) != 2 || l[0].Ports[1] != 4739 {
+		t.Errorf("%+v", l)
+	}
+	text, err := c.Dump()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := Parse("dump", text); err != nil || len(Diff(c, again)) != 0 {
+		t.Errorf("what was dumped reads as %v, %v", Diff(c, again), err)
+	}
+}
+
 func TestWithoutPorts(t *testing.T) {
 	t.Parallel()
 	text := []byte("networks: [192.0.2.0/24]\n")
@@ -230,20 +249,18 @@ bgp:
 func TestKeysAreAllReadable(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
+	lists := strings.NewReplacer("ports.*", "ports[0]", "peers.*", "peers[0]", "listeners.*", "listeners[0]", "exporters.*", "exporters[0]")
 	for _, k := range Keys() {
 		if seen[k.Path] {
 			t.Errorf("%s is listed twice", k.Path)
 		}
 		seen[k.Path] = true
-		parts := strict.Split(strings.ReplaceAll(k.Path, "ports.*", "ports[0]"))
-		if strings.HasPrefix(k.Path, "bgp.peers.*") {
-			parts = strict.Split(strings.ReplaceAll(k.Path, "peers.*", "peers[0]"))
-		}
+		parts := strict.Split(lists.Replace(k.Path))
 		if _, err := TypeAt(parts); err != nil {
 			t.Errorf("%s: %v", k.Path, err)
 		}
 	}
-	for _, want := range []string{"networks", "tick", "hostgroups.*.threshold_tcp_syn_mbps_outgoing", "hostgroups.*.next_hop_ipv6", "ports.*.driver"} {
+	for _, want := range []string{"networks", "tick", "hostgroups.*.threshold_tcp_syn_mbps_outgoing", "hostgroups.*.next_hop_ipv6", "ports.*.driver", "flows.listeners.*.ports"} {
 		if !seen[want] {
 			t.Errorf("%s is not listed", want)
 		}

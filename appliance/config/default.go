@@ -10,11 +10,13 @@ import (
 	"github.com/weir-ddos/weir/controlplane/mitigate/bgp"
 	"github.com/weir-ddos/weir/controlplane/notify"
 	"github.com/weir-ddos/weir/controlplane/rate"
+	"github.com/weir-ddos/weir/flowcollect/collector"
 )
 
-// Default is the configuration of an appliance that sets nothing. It lacks networks and ports, and so is not valid by itself.
+// Default is the configuration of an appliance that sets nothing. It lacks networks and a source, and so is not valid by itself.
 func Default() *Config {
 	return &Config{
+		Flows:   collector.DefaultConfig(),
 		Workers: Workers{Idle: "sleep"},
 		Traffic: Traffic{
 			HostsPerWorker: 1 << 18, FlowsPerWorker: 1 << 20, Flows: true,

@@ -65,9 +65,9 @@ func Parse(name string, text []byte, opts ...Option) (*Config, error) {
 			broken[firstKey(p.Path)] = true
 		}
 	}
-	if len(c.Ports) == 0 && !o.noPorts && !broken["ports"] && !broken[""] {
+	if len(c.Ports) == 0 && !c.Flows.Enabled() && !o.noPorts && !broken["ports"] && !broken["flows"] && !broken[""] {
 		problems = append(problems, strict.Problem{
-			File: name, Line: lines.Of("ports"), Path: "ports", Message: "must name at least one source, such as {driver: afxdp, device: eth1}",
+			File: name, Line: lines.Of("ports"), Path: "ports", Message: "must name at least one source, such as {driver: afxdp, device: eth1}, unless flows has listeners",
 		})
 	}
 	for _, s := range c.sections() {

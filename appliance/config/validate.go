@@ -39,6 +39,7 @@ func (c *Config) sections() []section {
 		{"networks", nil, c.checkNetworks},
 		{"whitelist", nil, func() error { return duplicates("", c.Whitelist) }},
 		{"ports", nil, c.checkPorts},
+		{"flows", nil, c.Flows.Validate},
 		{"workers", nil, c.Workers.Validate},
 		{"traffic", nil, c.Traffic.Validate},
 		{"decode", nil, c.Decode.Validate},

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -127,6 +128,9 @@ func (c *Collector) load() {
 	path := c.cfg.Templates.Path
 	if path == "" {
 		return
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		c.deps.Log.Warn("templates will not be kept", "err", err)
 	}
 	n, err := c.templates.Load(path, c.deps.Now().UnixNano())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -88,9 +88,11 @@ type Exporter struct {
 	// Interfaces are the SNMP indexes for count: interfaces. A record that does not say on which way it was metered counts when it
 	// came in or went out through one of them.
 	Interfaces []uint32 `json:"interfaces,omitempty"`
-	// Spread is on or off, Window and SpreadMin as above. Empty and zero mean as above.
-	Spread    string        `json:"spread,omitempty"`
-	Window    time.Duration `json:"window,omitempty"`
+	// Spread is on or off for these exporters. Empty means what flows.spread says.
+	Spread string `json:"spread,omitempty"`
+	// Window is the longest time that their records are spread over. Zero means flows.window.
+	Window time.Duration `json:"window,omitempty"`
+	// SpreadMin is the shortest time that their records are spread over. Zero means flows.spread_min.
 	SpreadMin time.Duration `json:"spread_min,omitempty"`
 }
 

@@ -16,8 +16,9 @@ import (
 // Stats is what a collector has done since it was made.
 type Stats struct {
 	Sockets []listen.SocketStats `json:"sockets"`
-	// Datagrams is by protocol; Sums the decoders' counters of all exporters.
+	// Datagrams and Records are by protocol; Sums the decoders' counters of all exporters.
 	Datagrams [record.NumProtocols]uint64 `json:"datagrams"`
+	Records   [record.NumProtocols]uint64 `json:"records"`
 	Sums      record.Stats                `json:"-"`
 	// Counted is what was charged to the counters, scaled. Dropped of it, or besides where it does not count, was not forwarded by
 	// the exporter. DropsReported is what exporters say that they dropped of flows that they forwarded.
@@ -29,8 +30,8 @@ type Stats struct {
 	Filtered uint64 `json:"filtered"`
 	Skipped  uint64 `json:"skipped"`
 	Useless  uint64 `json:"useless"`
-	// Durations counts records by how much time they report, by the classes of DurationNames.
-	Durations [numDurations]uint64 `json:"durations"`
+	// Durations counts records by protocol and by how much time they report, in the classes of DurationNames.
+	Durations [record.NumProtocols][numDurations]uint64 `json:"durations"`
 	// Exporters is how many are known, Forgotten how many had to make room.
 	Exporters int              `json:"exporters"`
 	Forgotten uint64           `json:"forgotten"`
@@ -83,8 +84,9 @@ func (c *Collector) Stats() Stats {
 func (s *Stats) take(e *local, all *charged) {
 	s.Sums.Add(&e.stats)
 	all.add(&e.charged)
-	for p, n := range e.datagrams {
-		s.Datagrams[p] += n
+	for p := range e.datagrams {
+		s.Datagrams[p] += e.datagrams[p]
+		s.Records[p] += e.records[p]
 	}
 }
 

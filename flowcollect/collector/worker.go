@@ -42,6 +42,7 @@ type local struct {
 	stats     record.Stats
 	charged   charged
 	datagrams [record.NumProtocols]uint64
+	records   [record.NumProtocols]uint64
 	bytes     uint64
 	rate      float64 // of the last record
 	rateFrom  record.RateSource
@@ -54,7 +55,7 @@ type charged struct {
 	counted, dropped           traffic.Counter
 	filtered, skipped, useless uint64
 	dropsReported              traffic.Counter
-	durations                  [numDurations]uint64
+	durations                  [record.NumProtocols][numDurations]uint64
 }
 
 func (c *charged) add(o *charged) {
@@ -64,8 +65,10 @@ func (c *charged) add(o *charged) {
 	c.filtered += o.filtered
 	c.skipped += o.skipped
 	c.useless += o.useless
-	for i, n := range o.durations {
-		c.durations[i] += n
+	for p := range o.durations {
+		for i, n := range o.durations[p] {
+			c.durations[p][i] += n
+		}
 	}
 }
 
@@ -201,6 +204,7 @@ func (w *worker) datagram(source *[16]byte, payload []byte) {
 	}
 	h := &e.stats.Last
 	e.datagrams[h.Protocol]++
+	e.records[h.Protocol] += e.stats.Records - before
 	e.see(h, agent, w.wall)
 	if e.stats.Records != before && !e.proven.Load() {
 		e.proven.Store(true)
@@ -257,8 +261,9 @@ func (w *worker) drop(e *local) {
 	w.former.stats.Add(&e.stats)
 	w.former.charged.add(&e.charged)
 	w.former.bytes += e.bytes
-	for p, n := range e.datagrams {
-		w.former.datagrams[p] += n
+	for p := range e.datagrams {
+		w.former.datagrams[p] += e.datagrams[p]
+		w.former.records[p] += e.records[p]
 	}
 }
 
@@ -299,7 +304,7 @@ func (w *worker) Record(r *record.Record) {
 		return
 	}
 	if r.Has&record.HasDuration != 0 {
-		e.charged.durations[durationClass(time.Duration(r.Duration))]++
+		e.charged.durations[r.Protocol][durationClass(time.Duration(r.Duration))]++
 	}
 	e.charged.counted.Add(n)
 	w.charge(r, n, e.rule.duration(r))

@@ -16,6 +16,8 @@ import (
 	"github.com/weir-ddos/weir/appliance/config"
 	"github.com/weir-ddos/weir/controlplane/mitigate"
 	"github.com/weir-ddos/weir/dataplane/port"
+	"github.com/weir-ddos/weir/flowcollect/collector"
+	"github.com/weir-ddos/weir/flowcollect/listen"
 )
 
 // Start is the time at which the fake appliance's attack began.
@@ -316,6 +318,34 @@ func (a *Appliance) Peers() []mitigate.PeerStatus {
 	return []mitigate.PeerStatus{{
 		Name: "edge1", Address: "192.0.2.251", ASN: 64500, State: "established", Since: Start, Families: []string{"ipv4-unicast", "ipv6-unicast"},
 	}}
+}
+
+// Exporters implements api.Flows: an IPv4 and an IPv6 router.
+func (a *Appliance) Exporters() []collector.ExporterStats {
+	return []collector.ExporterStats{
+		{
+			Address: netip.MustParseAddr("192.0.2.251"), Name: "edge1", Datagrams: map[string]uint64{"netflow9": 70, "netflow5": 5}, Records: 900,
+			SamplingRate: 1000, SamplingFrom: "domain", FirstSeen: Start, LastSeen: Start.Add(time.Minute), Lost: map[string]uint64{"netflow9": 2}, Lossy: true,
+		},
+		{
+			Address: netip.MustParseAddr("2001:db8::251"), Datagrams: map[string]uint64{"ipfix": 40, "sflow5": 30}, Records: 800,
+			SamplingFrom: "unknown", UnknownRate: 800, FirstSeen: Start, LastSeen: Start,
+		},
+	}
+}
+
+// SamplingRates implements api.Flows.
+func (a *Appliance) SamplingRates() []collector.Rate {
+	return []collector.Rate{
+		{Exporter: netip.MustParseAddr("192.0.2.251"), Protocol: "netflow9", Scope: "domain", Rate: 1000},
+		{Exporter: netip.MustParseAddr("2001:db8::251"), Protocol: "ipfix", Domain: 3, Scope: "selector", ID: 1, Rate: 256},
+		{Exporter: netip.MustParseAddr("2001:db8::251"), Protocol: "sflow5", Scope: "record", Rate: 512},
+	}
+}
+
+// FlowSockets implements api.Flows.
+func (a *Appliance) FlowSockets() []listen.SocketStats {
+	return []listen.SocketStats{{Address: netip.MustParseAddrPort("[::]:2055"), Datagrams: 145, Bytes: 145000, Dropped: 3, Buffer: 32 << 20}}
 }
 
 // Ports implements api.Runtime.

@@ -50,6 +50,9 @@ const help = `usage: %[1]s [--socket PATH] [--json] [--limit N] WORDS...
     show incidents [all|ID]               attacks, and why they are attacks
     show mitigations|blackhole|flowspec [UUID], show refusals
     show bgp_peers, show interfaces, show system_counters, show kill_switch
+    show exporters [IP], show flow_sockets            routers that send flows
+    show netflow_sampling_rates|ipfix_sampling_rates|sflow_sampling_rates
+    show netflow5_packets_per_device|netflow9_...|ipfix_...|sflow_packets_per_device
     show main [OPTION], show hostgroup|bgp|port [NAME [OPTION]]
     show history [NUMBER], show version
   set main OPTION VALUE                   configuration: a list grows, another value is replaced

@@ -40,6 +40,14 @@ func (s *session) print(words []string, a *answer) error {
 		err = s.printPeers(a)
 	case noun == "interfaces":
 		err = s.printPorts(a)
+	case noun == "exporters" && len(words) == 1:
+		err = s.printExporters(a)
+	case noun == "flow_sockets":
+		err = s.printFlowSockets(a)
+	case strings.HasSuffix(noun, "_sampling_rates"):
+		err = s.printRates(a)
+	case strings.HasSuffix(noun, "_packets_per_device"):
+		err = s.printDevices(a)
 	case noun == "kill_switch":
 		err = s.printSwitch(a)
 	case noun == "diff":
