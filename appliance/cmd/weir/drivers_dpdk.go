@@ -4,4 +4,5 @@ package main
 import (
 	_ "github.com/weir-ddos/weir/dataplane/port/dpdk"
 	_ "github.com/weir-ddos/weir/dataplane/port/netmap"
+	_ "github.com/weir-ddos/weir/dataplane/port/pfring"
 )
