@@ -96,25 +96,25 @@ func overflow(t *testing.T, d Driver) {
 }
 
 func goesAndReturns(t *testing.T, d Driver) {
-	dev := d.Live(t, 2)
+	dev := d.Live(t, d.queues(2))
 	if dev.Remove == nil {
 		t.Skip("the device cannot be removed")
 	}
-	absence(t, dev, dev.Remove, dev.Restore)
+	absence(t, dev, d.queues(2), dev.Remove, dev.Restore)
 }
 
 func downAndUp(t *testing.T, d Driver) {
-	dev := d.Live(t, 2)
+	dev := d.Live(t, d.queues(2))
 	if dev.Down == nil {
 		t.Skip("the device cannot be switched off")
 	}
-	absence(t, dev, dev.Down, dev.Up)
+	absence(t, dev, d.queues(2), dev.Down, dev.Up)
 }
 
 // absence: the port reports that the device is away, its RxBurst stays harmless, it receives again when the device is
 // back, and the counters go on from where they were. Twice.
-func absence(t *testing.T, dev Device, leave, comeBack func() error) {
-	p := open(t, dev.Config, 2)
+func absence(t *testing.T, dev Device, queues int, leave, comeBack func() error) {
+	p := open(t, dev.Config, queues)
 	one := func(seq uint32) {
 		t.Helper()
 		if n, err := dev.Send([][]byte{Build(seq, Shape{})}); n != 1 || err != nil {

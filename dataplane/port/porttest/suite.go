@@ -25,6 +25,16 @@ type Driver struct {
 	Missing port.Config
 	// Bad are configurations that Check must refuse.
 	Bad []Bad
+	// OneQueue says that the driver never has more than one queue.
+	OneQueue bool
+}
+
+// queues is how many queues to test with when want are wanted.
+func (d Driver) queues(want int) int {
+	if d.OneQueue {
+		return 1
+	}
+	return want
 }
 
 // Device is a live device. Only what is said to be optional may be nil.
@@ -249,6 +259,9 @@ func tags(t *testing.T, d Driver) {
 
 // severalQueues: every frame exactly once, and the frames of a flow in order in one queue.
 func severalQueues(t *testing.T, d Driver) {
+	if d.OneQueue {
+		t.Skip("the driver has one queue")
+	}
 	const flows, each, queues = 64, 40, 4
 	var frames [][]byte
 	for i := range flows * each {
@@ -315,10 +328,10 @@ func closing(t *testing.T, d Driver) {
 	}
 	var p port.Port
 	if d.Live == nil {
-		p = open(t, d.Recorded(t, 2, frames), 2)
+		p = open(t, d.Recorded(t, d.queues(2), frames), d.queues(2))
 	} else {
-		dev := d.Live(t, 2)
-		p = open(t, dev.Config, 2)
+		dev := d.Live(t, d.queues(2))
+		p = open(t, dev.Config, d.queues(2))
 		go func() { _, _ = dev.Send(frames) }() // frames that come after Close are nobody's
 	}
 	var (

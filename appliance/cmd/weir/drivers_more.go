@@ -1,8 +1,9 @@
 package main
 
-// Drivers beside the kernel's network stack. Without the tag dpdk, dpdk is known and says how to build it.
+// Further drivers. Those that were not built in (dpdk, pcap) are known and say how to build them.
 import (
 	_ "github.com/weir-ddos/weir/dataplane/port/dpdk"
 	_ "github.com/weir-ddos/weir/dataplane/port/netmap"
+	_ "github.com/weir-ddos/weir/dataplane/port/pcaplive"
 	_ "github.com/weir-ddos/weir/dataplane/port/pfring"
 )

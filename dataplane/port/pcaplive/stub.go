@@ -1,0 +1,9 @@
+//go:build !pcap || !cgo
+
+package pcaplive
+
+import "github.com/weir-ddos/weir/dataplane/port"
+
+func init() {
+	port.RegisterNotBuilt("pcap", "build with: go build -tags pcap (cgo, Debian packages libpcap-dev, gcc)")
+}
