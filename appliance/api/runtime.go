@@ -169,7 +169,7 @@ type Incident struct {
 // Mitigation is one wanted mitigation and what became of it.
 type Mitigation struct {
 	mitigate.Mitigation
-	// State is announced, pending, refused or dry-run.
+	// State is announced, pending, refused, dry-run, or "no router" when none is configured.
 	State string `json:"state"`
 	// Refused says why, when it is.
 	Refused string `json:"refused,omitempty"`

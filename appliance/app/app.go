@@ -199,6 +199,7 @@ func (a *App) start(ctx context.Context, cfg *config.Config) error {
 		}
 	})
 	a.done.Go(func() { a.meters.run(ctx, a.plane.Load) })
+	a.done.Go(func() { a.revive(ctx) })
 	return a.server.Start(ctx)
 }
 

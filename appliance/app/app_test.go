@@ -161,6 +161,25 @@ func TestPortsAreReplaced(t *testing.T) {
 	}
 }
 
+// TestPortsComeBack: when neither the new ports nor the old ones could be opened, that is an alarm, and they are tried again.
+func TestPortsComeBack(t *testing.T) {
+	path, n := capture(t, "all-cases")
+	b := start(t, replays(path, "max"))
+	eventually(t, "end of the capture", func() bool { return b.source.sums().frames == n })
+	b.mu.Lock()
+	gone := b.plane.Load()
+	if err := gone.stop(); err != nil {
+		t.Error(err)
+	}
+	b.retire(gone)
+	b.plane.Store(&dataplane{})
+	if alarms := fmt.Sprint(running{b.App}.SystemCounters()); !strings.Contains(alarms, "no port is open") {
+		t.Error("no alarm")
+	}
+	b.mu.Unlock()
+	eventually(t, "ports", func() bool { return !b.portless() && b.source.sums().frames == 2*n })
+}
+
 func TestRefusedCommitChangesNothing(t *testing.T) {
 	path, _ := capture(t, "quiet")
 	b := start(t, replays(path, "real"), "hostgroups: {global: {ban_for_pps: true, threshold_pps: 5}}")
@@ -195,7 +214,7 @@ func TestRuntime(t *testing.T) {
 	eventually(t, "mitigation", func() bool { return len(r.Mitigations()) == 1 })
 	m := r.Mitigations()[0]
 	// No router is configured, so nothing is announced.
-	if m.Prefix != netip.PrefixFrom(victim, 128) || m.State != "pending" || m.Threshold != "threshold_pps" {
+	if m.Prefix != netip.PrefixFrom(victim, 128) || m.State != "no router" || m.Threshold != "threshold_pps" {
 		t.Errorf("%+v", m)
 	}
 	eventually(t, "the victim among the busiest hosts", func() bool {

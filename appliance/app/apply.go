@@ -68,17 +68,14 @@ func (a *App) Apply(_, next *config.Config) error {
 			return errors.Join(err, a.speaker.configure(ctx, old.BGP))
 		}
 	}
-	if needsListeners(old, next) {
-		if err := a.replaceFlows(old, next); err != nil {
-			undo()
-			if needsPorts(old, next) {
-				err = errors.Join(err, a.replacePlane(next, old))
-			}
-			return errors.Join(err, a.speaker.configure(ctx, old.BGP))
+	if err := a.applyFlows(old, next); err != nil {
+		a.shared.nets = prior
+		a.evidence.table.Store(prior)
+		undo()
+		if needsPorts(old, next) {
+			err = errors.Join(err, a.replacePlane(next, old))
 		}
-	}
-	if c := a.flows.Load(); c != nil {
-		c.SetTick(next.Tick)
+		return errors.Join(err, a.speaker.configure(ctx, old.BGP))
 	}
 	setLevel(a.opts.Level, next.Log.Level)
 	a.current.Store(next)
@@ -125,6 +122,35 @@ func (a *App) replacePlane(old, next *config.Config) error {
 	}
 	return err
 }
+
+// reviveEvery is how often ports are tried that could be opened neither anew nor again.
+const reviveEvery = 5 * time.Second
+
+// revive opens the ports of the configuration in force when a change of ports has left none open. (A port whose device goes away
+// stays open, and comes back by itself.)
+func (a *App) revive(ctx context.Context) {
+	tick := time.NewTicker(reviveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if !a.portless() || !a.mu.TryLock() { // whoever holds the lock is changing ports, or stopping
+			continue
+		}
+		if a.cancel != nil && a.portless() {
+			if err := a.startPlane(a.config()); err == nil {
+				a.log.Info("the ports are open again")
+			}
+		}
+		a.mu.Unlock()
+	}
+}
+
+// portless reports whether ports are configured and none is open.
+func (a *App) portless() bool { return len(a.config().Ports) > 0 && len(a.plane.Load().ports) == 0 }
 
 // startPlane opens the ports of cfg and starts their workers.
 func (a *App) startPlane(cfg *config.Config) error {

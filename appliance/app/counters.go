@@ -82,6 +82,9 @@ func (r running) alarms(list []string, script string) []string {
 		}
 		list = append(list, text)
 	}
+	if r.a.portless() {
+		list = append(list, "no port is open, and no packet is seen")
+	}
 	for _, p := range r.Ports() {
 		if p.Err != "" {
 			list = append(list, fmt.Sprintf("port %s: %s", p.Device, p.Err))

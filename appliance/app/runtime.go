@@ -198,6 +198,8 @@ func (r running) Mitigations() []api.Mitigation {
 			out.State = "dry-run"
 		case refused:
 			out.State, out.Refused = "refused", why
+		case r.a.speaker.get() == nil:
+			out.State = "no router"
 		case !status.Ready:
 			out.State = "pending"
 		}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -53,13 +52,11 @@ func (s *speaker) configure(ctx context.Context, cfg bgp.Config) error {
 // Name implements mitigate.Mitigator.
 func (s *speaker) Name() string { return "bgp" }
 
-// Reconcile implements mitigate.Mitigator.
+// Reconcile implements mitigate.Mitigator. Without a router there is nobody to tell, and that is no fault: the notify
+// script may be all that is wanted. The API shows such mitigations as having no router.
 func (s *speaker) Reconcile(ctx context.Context, want []mitigate.Mitigation) error {
 	if c := s.get(); c != nil {
 		return c.Reconcile(ctx, want)
-	}
-	if len(want) > 0 {
-		return fmt.Errorf("%d mitigations are wanted and bgp.peers names no router", len(want))
 	}
 	return nil
 }
