@@ -42,6 +42,7 @@ func init() { // not a literal: the list of nouns itself is shown
 
 		"exporters":                   (*Server).showExporters,
 		"flow_sockets":                (*Server).showFlowSockets,
+		"flow_filter":                 (*Server).showFlowFilter,
 		"netflow_sampling_rates":      showRates("netflow"),
 		"ipfix_sampling_rates":        showRates("ipfix"),
 		"sflow_sampling_rates":        showRates("sflow"),

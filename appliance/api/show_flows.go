@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/weir-ddos/weir/flowcollect/collector"
+	"github.com/weir-ddos/weir/flowcollect/filter"
 	"github.com/weir-ddos/weir/flowcollect/listen"
 )
 
@@ -17,6 +18,8 @@ type Flows interface {
 	Exporters() []collector.ExporterStats
 	// SamplingRates lists the rates that exporters announced, or sent with their records.
 	SamplingRates() []collector.Rate
+	// FlowFilter is what the filter on records did since it was configured.
+	FlowFilter() filter.Stats
 	// FlowSockets lists the sockets that exporters send to.
 	FlowSockets() []listen.SocketStats
 }
@@ -94,6 +97,10 @@ func (s *Server) showExporters(q *request, f Family) (envelope, error) {
 		return envelope{}, fail(http.StatusNotFound, "no exporter %s was heard; `show exporters` lists them", a)
 	}
 	return envelope{Object: all[i]}, nil
+}
+
+func (s *Server) showFlowFilter(q *request, _ Family) (envelope, error) {
+	return envelope{Object: s.deps.Runtime.FlowFilter()}, q.want(1, 1, "show flow_filter")
 }
 
 func (s *Server) showFlowSockets(q *request, _ Family) (envelope, error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/weir-ddos/weir/appliance/config"
 	"github.com/weir-ddos/weir/dataplane/wire"
 	"github.com/weir-ddos/weir/flowcollect/collector"
+	"github.com/weir-ddos/weir/flowcollect/filter"
 	"github.com/weir-ddos/weir/flowcollect/listen"
 )
 
@@ -52,10 +53,37 @@ func (a *App) startFlows(ctx context.Context, c *collector.Collector) error {
 	return c.Start(ctx)
 }
 
-// needsListeners reports whether flow collection must be built anew.
+// needsListeners reports whether flow collection must be built anew. The filter changes without that.
 func needsListeners(old, next *config.Config) bool {
-	return !reflect.DeepEqual(old.Flows, next.Flows) ||
+	a, b := old.Flows, next.Flows
+	a.Filter, b.Filter = filter.Config{}, filter.Config{}
+	return !reflect.DeepEqual(a, b) ||
 		(next.Flows.Enabled() && (old.Traffic != next.Traffic || old.Decode != next.Decode))
+}
+
+// applyFlows makes flow collection follow next; on an error it is as it was.
+func (a *App) applyFlows(old, next *config.Config) error {
+	change := a.refilter
+	if needsListeners(old, next) {
+		change = func(next *config.Config) error { return a.replaceFlows(old, next) }
+	}
+	if err := change(next); err != nil {
+		return err
+	}
+	if c := a.flows.Load(); c != nil {
+		c.SetTick(next.Tick)
+	}
+	return nil
+}
+
+// refilter makes the filter of next the one in force; its files are read anew, whether the configuration changed or not.
+func (a *App) refilter(next *config.Config) error {
+	if c := a.flows.Load(); c != nil {
+		if err := c.SetFilter(next.Flows.Filter); err != nil {
+			return fmt.Errorf("flows.filter: %w", err)
+		}
+	}
+	return nil
 }
 
 // replaceFlows closes the listeners and opens those of the next configuration; when that fails the old ones are opened again.
@@ -125,6 +153,14 @@ func (r running) SamplingRates() []collector.Rate {
 		return c.Rates()
 	}
 	return nil
+}
+
+// FlowFilter implements api.Flows.
+func (r running) FlowFilter() filter.Stats {
+	if c := r.a.flows.Load(); c != nil {
+		return c.Stats().Filter
+	}
+	return filter.Stats{}
 }
 
 // FlowSockets implements api.Flows.

@@ -232,6 +232,17 @@ func TestListenersAreReplaced(t *testing.T) {
 	if list := (running{b.App}).Exporters(); len(list) != 1 || list[0].Name != "edge" || list[0].SamplingFrom != "override" {
 		t.Errorf("%+v", list)
 	}
+	if err := b.apply(b.listeners(two, "  exporters: [{prefix: '127.0.0.0/8', name: edge}]", "  filter: {rules: [drop udp]}", groups)); err != nil {
+		t.Fatal(err)
+	}
+	send(two)
+	if f := (running{b.App}).FlowFilter(); len(f.Rules) != 1 || f.Records == 0 {
+		t.Errorf("the filter is not in force: %+v", f)
+	}
+	if err := b.apply(b.listeners(two, "  exporters: [{prefix: '127.0.0.0/8', name: edge}]", "  filter: {lua_netflow: /nowhere/hook.lua}", groups)); err == nil || !strings.Contains(err.Error(), "hook.lua") {
+		t.Errorf("a script that is not there: %v", err)
+	}
+	send(two)
 	if err := b.apply(strings.Replace(b.listeners(two, groups), "hosts_per_worker: 4096", "hosts_per_worker: 8192", 1)); err != nil {
 		t.Fatal(err)
 	}

@@ -53,6 +53,13 @@ func (c *Collector) look(now time.Time) {
 			alarms = append(alarms, e.look(now, c.cfg.SilentAfter, c.cfg.LossAlarm)...)
 		}
 	}
+	if f := c.filters.Load(); f != nil {
+		for _, h := range f.stats().Hooks {
+			if h.Disabled > 0 {
+				alarms = append(alarms, fmt.Sprintf("flows: %s of %s keeps failing and is switched off: %s", h.Function, h.Path, h.LastError))
+			}
+		}
+	}
 	c.report(alarms, drops)
 }
 

@@ -19,19 +19,11 @@ import (
 	"github.com/weir-ddos/weir/flowcollect/ipfix"
 	"github.com/weir-ddos/weir/flowcollect/listen"
 	"github.com/weir-ddos/weir/flowcollect/netflow"
-	"github.com/weir-ddos/weir/flowcollect/record"
 	"github.com/weir-ddos/weir/flowcollect/sampling"
 	"github.com/weir-ddos/weir/flowcollect/sflow"
 	"github.com/weir-ddos/weir/flowcollect/spread"
 	"github.com/weir-ddos/weir/flowcollect/template"
 )
-
-// Filter decides about records, after their sampling rate is known and before they are counted.
-type Filter interface {
-	// Keep reports whether the record counts. It is called by all workers at once, must not keep r, and must not block. It may
-	// change nothing of r.
-	Keep(exporter netip.Addr, r *record.Record) bool
-}
 
 // Deps is what a collector is built upon.
 type Deps struct {
@@ -46,8 +38,6 @@ type Deps struct {
 	Tick time.Duration
 	// Wire says which header of a tunnel is charged, in packet heads that exporters send.
 	Wire wire.Decoder
-	// Filter may be nil; see SetFilter.
-	Filter Filter
 	// Now is the time of day, for what people see and for the exporters' clocks.
 	Now func() time.Time
 	Log *slog.Logger
@@ -66,7 +56,7 @@ type Collector struct {
 	sampling  *sampling.Table
 	groups    []*listen.Group
 	workers   []*worker
-	filter    atomic.Pointer[Filter]
+	filters   atomic.Pointer[filters]
 	tick      atomic.Int64
 	stop      atomic.Bool
 
@@ -87,7 +77,9 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	c := &Collector{cfg: cfg, deps: deps, allow: listen.NewAllow(cfg.Allow)}
 	c.tick.Store(int64(deps.Tick))
 	c.registry = newRegistry(cfg.MaxExporters, newRules(&cfg), c.allow.Ok)
-	c.SetFilter(deps.Filter)
+	if err := c.SetFilter(cfg.Filter); err != nil {
+		return nil, fmt.Errorf("filter: %w", err)
+	}
 	if err := c.remember(); err != nil {
 		return nil, err
 	}
@@ -243,15 +235,6 @@ func (c *Collector) Shards() (list []*traffic.Shard) {
 
 // SetTick tells how long epochs are from now on.
 func (c *Collector) SetTick(d time.Duration) { c.tick.Store(int64(d)) }
-
-// SetFilter changes the filter, nil for none; records that are being judged are judged by the old one.
-func (c *Collector) SetFilter(f Filter) {
-	if f == nil {
-		c.filter.Store(nil)
-		return
-	}
-	c.filter.Store(&f)
-}
 
 // Start begins to receive. The shards must be known to the merger by then.
 func (c *Collector) Start(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/weir-ddos/weir/dataplane/nets"
 	"github.com/weir-ddos/weir/dataplane/traffic"
+	"github.com/weir-ddos/weir/flowcollect/filter"
 	"github.com/weir-ddos/weir/flowcollect/record"
 	"github.com/weir-ddos/weir/flowcollect/spread"
 )
@@ -334,21 +336,23 @@ func TestGarbageAndForeignProtocols(t *testing.T) {
 	}
 }
 
-// filterFunc is a function that is a Filter.
-type filterFunc func(netip.Addr, *record.Record) bool
+// keep is a function that is a keeper.
+type keep func(netip.Addr, *record.Record) bool
 
-func (f filterFunc) Keep(a netip.Addr, r *record.Record) bool { return f(a, r) }
+func (f keep) Keep(a netip.Addr, r *record.Record) bool { return f(a, r) }
+func (keep) Flush()                                     {}
+func (keep) Close()                                     {}
 
 func TestFilterAndPanic(t *testing.T) {
 	t.Parallel()
-	d := deps(t)
-	d.Filter = filterFunc(func(a netip.Addr, r *record.Record) bool {
+	r := run(t, loopback(t, "127.0.0.1", 1), deps(t))
+	judge := keep(func(a netip.Addr, r *record.Record) bool {
 		if r.Proto == 99 {
 			panic("a script that goes wrong")
 		}
 		return a == netip.MustParseAddr("127.0.0.1") && r.Proto != 17
 	})
-	r := run(t, loopback(t, "127.0.0.1", 1), d)
+	r.filters.Store(&filters{worker: func() (keeper, error) { return judge, nil }, stats: func() filter.Stats { return filter.Stats{} }})
 	r.send(netflow5(0, 0, flow5{src: "192.0.2.1", dst: "10.0.0.1", packets: 1, octets: 100, proto: 17}))
 	r.send(netflow5(1, 0, flow5{src: "192.0.2.1", dst: "10.0.0.1", packets: 1, octets: 100, proto: 99}))
 	r.send(netflow5(2, 0, flow5{src: "192.0.2.1", dst: "10.0.0.1", packets: 5, octets: 500, proto: 6}))
@@ -356,10 +360,51 @@ func TestFilterAndPanic(t *testing.T) {
 	if s.Filtered != 1 || s.Panics != 1 || s.Counted.Packets != 5 {
 		t.Errorf("filtered %d, panics %d, counted %+v", s.Filtered, s.Panics, s.Counted)
 	}
-	r.SetFilter(nil)
+	if err := r.SetFilter(filter.Default()); err != nil {
+		t.Fatal(err)
+	}
 	r.send(netflow5(3, 0, flow5{src: "192.0.2.1", dst: "10.0.0.1", packets: 7, octets: 500, proto: 17}))
 	if s := r.wait(4); s.Counted.Packets != 12 {
 		t.Errorf("without a filter: %+v", s.Counted)
+	}
+}
+
+// Rules and scripts change while records come, and one that is wrong leaves the old one in force.
+func TestRulesAndScripts(t *testing.T) {
+	t.Parallel()
+	script := filepath.Join(t.TempDir(), "netflow.lua")
+	if err := os.WriteFile(script, []byte("function process_netflow(agent, flow) return not (agent == '127.0.0.1' and flow.packets == 3) end"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := loopback(t, "127.0.0.1", 1)
+	cfg.Filter.Rules = []string{"drop udp and dst port 53 from 127.0.0.0/8"}
+	cfg.Filter.LuaNetflow = script
+	r := run(t, cfg, deps(t))
+	send := func(sequence uint32) {
+		r.send(netflow5(sequence, 0, flow5{src: "192.0.2.1", dst: "10.0.0.1", packets: 1, octets: 100, proto: 17},
+			flow5{src: "192.0.2.1", dst: "10.0.0.1", packets: 3, octets: 100, proto: 6}, flow5{src: "192.0.2.1", dst: "10.0.0.1", packets: 5, octets: 100, proto: 6}))
+	}
+	send(0)
+	s := r.wait(1)
+	if s.Counted.Packets != 5 || s.Filtered != 2 || s.Filter.Dropped != 2 || s.Filter.Rules[0].Records != 1 || s.Filter.Hooks[0].Dropped != 1 {
+		t.Errorf("counted %+v, filtered %d, %+v", s.Counted, s.Filtered, s.Filter)
+	}
+	next := cfg.Filter
+	next.LuaNetflow = ""
+	if err := r.SetFilter(next); err != nil {
+		t.Fatal(err)
+	}
+	send(3)
+	if s := r.wait(2); s.Counted.Packets != 13 {
+		t.Errorf("without the script: %+v", s.Counted)
+	}
+	next.Rules = []string{"drop nonsense"}
+	if err := r.SetFilter(next); err == nil {
+		t.Error("nonsense is a rule")
+	}
+	send(6)
+	if s := r.wait(3); s.Counted.Packets != 21 {
+		t.Errorf("after a wrong one: %+v", s.Counted)
 	}
 }
 

@@ -6,8 +6,10 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/weir-ddos/weir/flowcollect/filter"
 	"github.com/weir-ddos/weir/flowcollect/listen"
 	"github.com/weir-ddos/weir/flowcollect/spread"
 )
@@ -52,6 +54,8 @@ type Config struct {
 	LossAlarm int `json:"loss_alarm"`
 	// Templates says how the templates of NetFlow v9 and IPFIX are kept.
 	Templates Templates `json:"templates"`
+	// Filter says which records are not counted.
+	Filter filter.Config `json:"filter"`
 }
 
 // Listener is one address with one or more UDP ports.
@@ -113,6 +117,7 @@ func DefaultConfig() Config {
 		OtherDomains: true, Spread: "on", Window: spread.Longest, SpreadHosts: 1 << 17, Dropped: "count", Bytes: "frame",
 		MaxExporters: 4096, SilentAfter: 5 * time.Minute, LossAlarm: 1,
 		Templates: Templates{Path: "/var/lib/weir/templates.json", MaxPerExporter: 1024, MaxAge: 24 * time.Hour},
+		Filter:    filter.Default(),
 	}
 }
 
@@ -125,7 +130,7 @@ func (c Config) Validate() error {
 		oneOf("spread", c.Spread, "on", "off"), oneOf("dropped", c.Dropped, "count", "ignore"), oneOf("bytes", c.Bytes, "frame", "ip"),
 		between("window", c.Window, time.Second, spread.Longest), between("spread_min", c.SpreadMin, 0, c.Window),
 		inRange("spread_hosts", c.SpreadHosts, spread.MinEntries, 1<<24), inRange("max_exporters", c.MaxExporters, 1, 65536),
-		inRange("loss_alarm", c.LossAlarm, 0, 100), c.Templates.validate(),
+		inRange("loss_alarm", c.LossAlarm, 0, 100), c.Templates.validate(), under("filter.", c.Filter.Validate()),
 	}
 	if c.SilentAfter < 0 {
 		errs = append(errs, fmt.Errorf("silent_after: %v is negative", c.SilentAfter))
@@ -209,6 +214,18 @@ func checkPrefix(key string, p netip.Prefix) error {
 		return fmt.Errorf("%s: write %s as IPv4", key, p)
 	}
 	return nil
+}
+
+// under puts a key before each of the errors that err joins.
+func under(key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var errs []error
+	for _, line := range strings.Split(err.Error(), "\n") {
+		errs = append(errs, errors.New(key+line))
+	}
+	return errors.Join(errs...)
 }
 
 func oneOf(key, value string, allowed ...string) error {

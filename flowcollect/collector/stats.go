@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weir-ddos/weir/dataplane/traffic"
+	"github.com/weir-ddos/weir/flowcollect/filter"
 	"github.com/weir-ddos/weir/flowcollect/listen"
 	"github.com/weir-ddos/weir/flowcollect/record"
 	"github.com/weir-ddos/weir/flowcollect/sampling"
@@ -42,6 +43,8 @@ type Stats struct {
 	Templates template.Stats `json:"templates"`
 	// RatesRefused are announcements of sampling rates for which there was no room.
 	RatesRefused uint64 `json:"rates_refused"`
+	// Filter is what the filter did.
+	Filter filter.Stats `json:"filter"`
 	// Alarms say in words what is wrong now.
 	Alarms []string `json:"alarms"`
 }
@@ -75,6 +78,9 @@ func (c *Collector) Stats() Stats {
 	list, forgotten := c.registry.all()
 	s.Exporters, s.Forgotten = len(list), forgotten
 	s.Refused, s.Templates, s.RatesRefused = c.allow.Refusals(), c.templates.Stats(), c.sampling.Limited()
+	if f := c.filters.Load(); f != nil {
+		s.Filter = f.stats()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.Alarms = slices.Clone(c.alarms)

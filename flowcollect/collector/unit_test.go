@@ -235,6 +235,8 @@ func TestConfigValidate(t *testing.T) {
 		"templates.path:":             func(c *Config) { c.Templates.Path = "here" },
 		"templates.max_age:":          func(c *Config) { c.Templates.MaxAge = 0 },
 		"templates.max_per_exporter:": func(c *Config) { c.Templates.MaxPerExporter = 0 },
+		"filter.rules[0]:":            func(c *Config) { c.Filter.Rules = []string{"drop nonsense"} },
+		"filter.lua_timeout:":         func(c *Config) { c.Filter.LuaTimeout = -1 },
 		"listeners[0].address:":       func(c *Config) { c.Listeners = []Listener{{Ports: []uint16{2055}}} },
 		"listeners[0].ports:":         func(c *Config) { c.Listeners = []Listener{{Address: netip.IPv6Unspecified()}} },
 		"listeners[1].ports:": func(c *Config) {

@@ -88,10 +88,12 @@ type worker struct {
 	half  *traffic.Half
 
 	// While a batch is worked on.
-	now    int64 // the shard's clock
-	wall   int64
-	cur    *local
-	filter Filter
+	now  int64 // the shard's clock
+	wall int64
+	cur  *local
+
+	filters *filters // where filter is from
+	filter  keeper   // nil keeps everything
 
 	panics atomic.Uint64
 	failed atomic.Bool
@@ -127,6 +129,7 @@ func (w *worker) run() {
 		w.spread.Work(w.half, budget)
 		w.mu.Unlock()
 	}
+	w.unfilter()
 	w.shard.Leave()
 }
 
@@ -149,12 +152,12 @@ func (w *worker) work(n int) {
 		return
 	}
 	w.now, w.wall = w.c.deps.Clock(), w.c.deps.Now().UnixNano()
-	w.filter = nil
-	if f := w.c.filter.Load(); f != nil {
-		w.filter = *f
-	}
+	w.refilter()
 	for i := 0; i < n; {
 		i = w.datagrams(i, n)
+	}
+	if w.filter != nil {
+		w.filter.Flush()
 	}
 }
 

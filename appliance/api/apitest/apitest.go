@@ -17,6 +17,7 @@ import (
 	"github.com/weir-ddos/weir/controlplane/mitigate"
 	"github.com/weir-ddos/weir/dataplane/port"
 	"github.com/weir-ddos/weir/flowcollect/collector"
+	"github.com/weir-ddos/weir/flowcollect/filter"
 	"github.com/weir-ddos/weir/flowcollect/listen"
 )
 
@@ -341,6 +342,11 @@ func (a *Appliance) SamplingRates() []collector.Rate {
 		{Exporter: netip.MustParseAddr("2001:db8::251"), Protocol: "ipfix", Domain: 3, Scope: "selector", ID: 1, Rate: 256},
 		{Exporter: netip.MustParseAddr("2001:db8::251"), Protocol: "sflow5", Scope: "record", Rate: 512},
 	}
+}
+
+// FlowFilter implements api.Flows.
+func (a *Appliance) FlowFilter() filter.Stats {
+	return filter.Stats{Records: 10, Dropped: 4, Unmatched: 6, Rules: []filter.RuleStats{{Rule: "drop udp and port 53", Records: 4}}}
 }
 
 // FlowSockets implements api.Flows.
