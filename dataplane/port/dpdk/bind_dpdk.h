@@ -12,13 +12,14 @@ struct weir_desc {
 	uint8_t *data;   /* first byte of the frame, in the first segment */
 	uint32_t caplen; /* bytes there */
 	uint32_t pktlen; /* bytes on the wire, a tag that the device stripped included */
-	uint32_t hash;   /* RSS hash, 0 when the device gave none */
-	uint32_t ptype;  /* RTE_PTYPE_*, 0 when the device gave none */
-	uint32_t flags;  /* WEIR_HAS_* */
-	uint32_t unused;
 };
 
-#define WEIR_HAS_HASH 1
+/* What the device found out about a frame. */
+struct weir_meta {
+	uint32_t hash;     /* RSS hash, when has_hash */
+	uint32_t has_hash;
+	uint32_t ptype;    /* RTE_PTYPE_*, 0 when the device gave none */
+};
 
 /* One receive queue. The worker's thread writes it, inside weir_rx only. */
 struct weir_queue {
@@ -30,7 +31,9 @@ struct weir_queue {
 	uint64_t chained;  /* frames since start that span buffers */
 	uint16_t port, queue;
 	uint16_t pending; /* frames of the last burst, still ours */
+	uint16_t plain;   /* they are single buffers of our own pool */
 	uint16_t failed_register;
+	void *pool;
 };
 
 /* What weir_port_open wants and tells. */
@@ -61,7 +64,7 @@ int weir_port_open(const char *devargs, const char *name, struct weir_open *o);
 int weir_port_start(struct weir_open *o);
 int weir_port_stop(uint16_t port);
 int weir_port_close(struct weir_open *o);
-struct weir_queue *weir_queue_new(uint16_t port, uint16_t queue);
+struct weir_queue *weir_queue_new(const struct weir_open *o, uint16_t queue);
 void weir_queue_free(struct weir_queue *q);
 int weir_link(uint16_t port, struct weir_link *l);
 int weir_stats(uint16_t port, struct weir_stats *s);
@@ -72,5 +75,8 @@ int weir_log_tail(char *to, int size);
 /* Gives back the frames of the last burst and receives the next: the one crossing of a burst. q is a struct weir_queue.
  * Any thread, one at a time for a queue. */
 int weir_rx(uintptr_t q);
+
+/* What the device found out about frame i of the burst in hand; any thread, between weir_rx and the next. */
+struct weir_meta weir_meta(struct weir_queue *q, int i);
 
 #endif

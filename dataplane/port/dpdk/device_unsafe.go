@@ -42,7 +42,7 @@ func openDevice(args string, queues int, opts Options) (*device, error) {
 	}
 	d.driver = C.GoString(&d.o.driver[0])
 	for i := range d.o.queues {
-		q := C.weir_queue_new(d.o.port, i)
+		q := C.weir_queue_new(d.o, i)
 		if q == nil {
 			return nil, errors.Join(syscall.ENOMEM, d.close())
 		}
@@ -153,10 +153,10 @@ type Meta struct {
 	Type uint32
 }
 
-// meta reads frame i of the burst in hand.
+// meta reads frame i of the burst in hand; i is within it.
 func (r receiver) meta(i int) Meta {
-	d := &r.q.desc[i]
-	return Meta{Hash: uint32(d.hash), HasHash: d.flags != 0, Type: uint32(d.ptype)}
+	m := C.weir_meta(r.q, C.int(i))
+	return Meta{Hash: uint32(m.hash), HasHash: m.has_hash != 0, Type: uint32(m.ptype)}
 }
 
 // offloads are counts of what the device did for frames of a queue since start; they belong to the worker.

@@ -203,6 +203,7 @@ func (q *Queue) publish() {
 }
 
 // Meta returns what the device found out about frame i of the burst in hand; valid between RxBurst and Release, for the worker.
+// It is a call into C: nothing for every frame.
 func (q *Queue) Meta(i int) Meta { return q.rx.meta(i) }
 
 // LinkType implements port.Queue.
