@@ -46,24 +46,21 @@ type emuDevice struct {
 
 // emuRing is the kernel's view of a ring.
 type emuRing struct {
-	dev      *emuDevice
-	at       uint64
-	hwcur    uint32 // the first slot that user space has not given back
-	hwtail   uint32 // the first slot without a packet
-	waiting  [][]byte
-	room     int // free slots less what waits
-	lost     int
-	nextBuf  uint32
-	bound    bool
-	notFirst bool
+	dev     *emuDevice
+	at      uint64
+	hwcur   uint32 // the first slot that user space has not given back
+	hwtail  uint32 // the first slot without a packet
+	waiting [][]byte
+	room    int // free slots less what waits
+	lost    int
+	nextBuf uint32
+	bound   bool
 }
 
 type emuFD struct {
-	dev      *emuDevice
-	rings    []*emuRing
-	closed   bool
-	sole     bool
-	register int
+	dev   *emuDevice
+	rings []*emuRing
+	sole  bool
 }
 
 const (

@@ -35,7 +35,6 @@ type emulation struct {
 type emuSocket struct {
 	fd, memfd int
 	mem       []byte
-	mapped    bool
 	bucket    uint64
 	short     bool
 	ifindex   int
@@ -240,6 +239,7 @@ func (e *emulation) close(fd int) error {
 func (e *emulation) send(name string, frames [][]byte) (int, error) {
 	return e.pass(name, frames, true)
 }
+
 func (e *emulation) out(name string, frames [][]byte) (int, error) {
 	return e.pass(name, frames, false)
 }

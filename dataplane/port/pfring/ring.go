@@ -88,8 +88,10 @@ func (r *ring) bind(ifindex int, o Options, clusterID int) error {
 		direction = directionRx
 	}
 	all := []setting{
-		{optDirection, u32(direction), "direction"}, {optSocketMode, u32(modeReceive), "receive only"},
-		{optApplName, []byte("weir"), "name"}, {optWatermark, u16(1), "watermark"},
+		{optDirection, u32(direction), "direction"},
+		{optSocketMode, u32(modeReceive), "receive only"},
+		{optApplName, []byte("weir"), "name"},
+		{optWatermark, u16(1), "watermark"},
 	}
 	if o.Promiscuous {
 		all = append(all, setting{optPromiscuous, u32(1), "promiscuous mode"})
