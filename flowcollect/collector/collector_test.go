@@ -465,3 +465,56 @@ func TestStopIsIdempotentAndPortsAreFree(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// BenchmarkDatagram is a full datagram of 30 short records, from the batch to the shard: decoding, sampling, counting.
+func BenchmarkDatagram(b *testing.B) {
+	for _, bench := range []struct {
+		name  string
+		hosts uint32
+		long  bool
+	}{{"hot", 1000, false}, {"1M hosts", 1 << 20, false}, {"hot, a minute each", 1000, true}} {
+		b.Run(bench.name, func(b *testing.B) {
+			cfg := loopback(b, "127.0.0.1", 1)
+			d := deps(b)
+			d.Traffic.Hosts = 1 << 21
+			cfg.SpreadHosts = 1 << 14
+			c, err := New(cfg, d)
+			if err != nil {
+				b.Fatal(err)
+			}
+			w := c.workers[0]
+			w.shard.Enter()
+			w.poll()
+			r := rand.New(rand.NewPCG(5, 6))
+			list := make([][]byte, 4096)
+			for i := range list {
+				flows := make([]flow5, 30)
+				for j := range flows {
+					n := r.Uint32N(bench.hosts)
+					flows[j] = flow5{src: "192.0.2.1", dst: netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}).String(), packets: 3, octets: 900, proto: 17, first: 99_500, last: 99_700}
+					if bench.long {
+						flows[j].first = 39_700
+					}
+				}
+				list[i] = netflow5(0, 100, flows...)
+			}
+			source := addr16("127.0.0.1")
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				w.datagram(&source, list[i&4095])
+				if i++; i%64 == 0 {
+					w.burst.flush(w.half)
+				}
+			}
+			b.ReportMetric(float64(b.N)*30/b.Elapsed().Seconds()/1e6, "Mrec/s")
+			w.shard.Leave()
+			if err := c.Stop(); err != nil {
+				b.Fatal(err)
+			}
+			if err := c.Free(); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}

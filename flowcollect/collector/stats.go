@@ -58,13 +58,14 @@ func (c *Collector) Stats() Stats {
 	var all charged
 	for _, w := range c.workers {
 		s.Sockets = append(s.Sockets, w.socket.Stats())
-		s.Panics += w.panics.Load()
 		w.mu.Lock()
 		for _, e := range w.exporters {
 			s.take(e, &all)
 		}
 		s.take(&w.former, &all)
 		sp := w.spread.Stats()
+		sp.AtOnce += w.atOnce
+		s.Panics += w.panics.Load()
 		w.mu.Unlock()
 		s.Spread.Entries += sp.Entries
 		s.Spread.Capacity += sp.Capacity

@@ -91,6 +91,10 @@ type worker struct {
 	now  int64 // the shard's clock
 	wall int64
 	cur  *local
+	dg   record.Datagram
+	tick time.Duration // the nominal length of an epoch
+
+	burst burst
 
 	filters *filters // where filter is from
 	filter  keeper   // nil keeps everything
@@ -101,8 +105,8 @@ type worker struct {
 	mu        sync.Mutex // guards all below; the worker holds it for a batch, readers for a moment
 	spread    *spread.Spreader
 	exporters map[[16]byte]*local
-	former    local // sums of exporters that were forgotten, and of datagrams that are nobody's
-	strangers uint64
+	former    local  // sums of exporters that were forgotten, and of datagrams that are nobody's
+	atOnce    uint64 // records that were not spread
 }
 
 // run receives until the collector stops.
@@ -141,7 +145,8 @@ func (w *worker) poll() {
 	}
 	w.half, w.start = h, h.Start
 	w.mu.Lock()
-	w.spread.SetTick(time.Duration(w.c.tick.Load()))
+	w.tick = time.Duration(w.c.tick.Load())
+	w.spread.SetTick(w.tick)
 	w.spread.Begin(h, h.Start)
 	w.mu.Unlock()
 }
@@ -156,6 +161,7 @@ func (w *worker) work(n int) {
 	for i := 0; i < n; {
 		i = w.datagrams(i, n)
 	}
+	w.burst.flush(w.half)
 	if w.filter != nil {
 		w.filter.Flush()
 	}
@@ -188,18 +194,18 @@ func (w *worker) datagram(source *[16]byte, payload []byte) {
 	}
 	e.bytes += uint64(len(payload))
 	e.seen.Store(w.wall)
-	dg := record.Datagram{Exporter: *source, Arrived: w.wall, Payload: payload}
+	w.dg = record.Datagram{Exporter: *source, Arrived: w.wall, Payload: payload}
 	w.cur = e
 	before := e.stats.Records
 	var agent [16]byte
 	switch kind := Detect(payload); {
 	case kind == IsSFlow && w.accept != acceptNetFlow:
-		w.sflow.Decode(&dg, &e.stats, w)
+		w.sflow.Decode(&w.dg, &e.stats, w)
 		agent = w.sflow.Agent()
 	case kind == IsIPFIX && w.accept != acceptSFlow:
-		w.ipfix.Decode(&dg, &e.stats, w)
+		w.ipfix.Decode(&w.dg, &e.stats, w)
 	case kind == IsNetFlow && w.accept != acceptSFlow:
-		w.netflow.Decode(&dg, &e.stats, w)
+		w.netflow.Decode(&w.dg, &e.stats, w)
 	default:
 		e.stats.Datagrams++
 		e.stats.Last = record.Header{}
@@ -322,11 +328,21 @@ func (w *worker) charge(r *record.Record, n traffic.Counter, d time.Duration) {
 	if syn := t.Class == traffic.ClassTCPSYN || t.Class == traffic.ClassTCPSYNFragment; syn && r.TCPFlags&wire.FlagACK != 0 && r.Packets > 1 {
 		one := traffic.Counter{Packets: min(r.Scale(1), n.Packets), Bytes: min(r.Scale(synBytes), n.Bytes/r.Packets)}
 		t.Counter = one
-		w.spread.Add(w.half, &t, w.now, d)
+		w.put(&t, d)
 		t.Counter = traffic.Counter{Packets: n.Packets - one.Packets, Bytes: n.Bytes - one.Bytes}
 		t.Class -= traffic.ClassTCPSYN - traffic.ClassTCP
 	}
-	w.spread.Add(w.half, &t, w.now, d)
+	w.put(&t, d)
+}
+
+// put adds one record at once or over its time.
+func (w *worker) put(t *traffic.Record, d time.Duration) {
+	if d > w.tick {
+		w.spread.Add(w.half, t, w.now, d)
+		return
+	}
+	w.atOnce++
+	w.burst.add(w.half, w.c.deps.Internal, t)
 }
 
 // synBytes is the length of an ordinary SYN over IPv4.

@@ -198,8 +198,9 @@ func TestRecvDoesNotAllocateAndWakes(t *testing.T) {
 	if d := time.Since(begin); d < Wake/2 || d > 5*time.Second {
 		t.Errorf("an idle Recv took %v, want about %v", d, Wake)
 	}
+	payload := []byte("abc")
 	if n := testing.AllocsPerRun(100, func() {
-		_, _ = conn.Write([]byte("abc"))
+		_, _ = conn.Write(payload)
 		if n, _ := s.Recv(b); n != 1 || len(b.Data(0)) != 3 {
 			t.Fatal("nothing came")
 		}
