@@ -397,3 +397,41 @@ func TestThreadsComeAndGo(t *testing.T) {
 		t.Error("DPDK ran out of thread numbers")
 	}
 }
+
+// A link that is down is said, and is no lost device: net_memif waits for its other side.
+func TestLinkDown(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	p := mustOpen(t, "net_memif0,role=server,socket-abstract=no,socket="+filepath.Join(t.TempDir(), "memif.sock"), 0, lean(nil))
+	var b port.Burst
+	if n := p.Queues()[0].RxBurst(&b); n != 0 {
+		t.Errorf("%d frames out of nowhere", n)
+	}
+	if s := p.Stats(); s.Err != "link is down" || !strings.Contains(s.Mode, "net_memif, 1 of ") || !strings.Contains(s.Mode, "link down") || s.Reopens != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestArgumentsOfTheEnvironment(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		options Options
+		device  string
+		want    string
+	}{
+		{Options{HugePages: true}, "0000:03:00.0", "weir --no-telemetry --in-memory --lcores=0@(0-3) -a 0000:03:00.0"},
+		{Options{HugePages: true, Memory: 512}, "net_null0", "weir --no-telemetry --in-memory -m 512 --lcores=0@(0-3) -a 0000:00:00.0"},
+		{Options{}, "net_null0", "weir --no-telemetry --no-shconf --no-huge -m 256 --lcores=0@(0-3) -a 0000:00:00.0"},
+		{Options{HugePages: true, EAL: []string{"-l1", "--no-pci", "--socket-mem=64"}, Memory: 9}, "x", "weir --no-telemetry --in-memory -l1 --no-pci --socket-mem=64"},
+		{Options{HugePages: true, EAL: []string{"--allow=1:2.3", "-c", "3"}}, "x", "weir --no-telemetry --in-memory --allow=1:2.3 -c 3"},
+		{Options{HugePages: true, EAL: []string{"--log-level=debug"}}, "a:1", "weir --no-telemetry --in-memory --lcores=0@(0-3) -a a:1 --log-level=debug"},
+	} {
+		if got := strings.Join(c.options.ealArgs(c.device, "0-3"), " "); got != c.want {
+			t.Errorf("%+v:\n got %s\nwant %s", c.options, got, c.want)
+		}
+	}
+	if err := Default().Validate(); err != nil {
+		t.Error(err)
+	}
+}
