@@ -1,0 +1,454 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weir-ddos/weir/controlplane/mitigate/bgp/routertest"
+	"github.com/weir-ddos/weir/tools/lab"
+	"github.com/weir-ddos/weir/tools/trafficgen/gen"
+	"github.com/weir-ddos/weir/tools/trafficgen/send"
+)
+
+// exact is the tolerance of exporters that do not sample.
+const exact = 0
+
+// metered is one exporter of known traffic.
+type metered struct {
+	name string
+	end  end
+	// packets and bytes are what the appliance must have counted for it, give or take tolerance of them.
+	packets, bytes uint64
+	tolerance      float64
+	// odd is set where sequence numbers are not what the protocol says.
+	odd bool
+	// run starts the exporter; nil for one that runs already.
+	run func() *process
+	// before is what it had before its last run, and running that run.
+	before  counted
+	running *process
+}
+
+// check says how what the appliance counted differs from what there was; nil when it does not.
+func (m *metered) check(all map[netip.Addr]counted) error {
+	c := all[m.end.exporter]
+	packets, bytes := c.packets-m.before.packets, c.bytes-m.before.bytes
+	off := func(got, want uint64) float64 { return math.Abs(float64(got)/float64(want) - 1) }
+	if off(packets, m.packets) > m.tolerance || off(bytes, m.bytes) > m.tolerance {
+		return fmt.Errorf("%s: %d packets, %d bytes, %d lost; want %d and %d within %.0f %%", m.name, packets, bytes, c.lost-m.before.lost,
+			m.packets, m.bytes, 100*m.tolerance)
+	}
+	return nil
+}
+
+// counted is what the appliance charged for an exporter, and how much it noticed to be missing.
+type counted struct{ packets, bytes, lost uint64 }
+
+func countedOf(w *lab.Weir) (map[netip.Addr]counted, error) {
+	list, err := exporters(w)
+	out := make(map[netip.Addr]counted, len(list))
+	for a, e := range list {
+		c := counted{packets: e.Counted.Packets, bytes: e.Counted.Bytes}
+		for _, n := range e.Lost {
+			c.lost += n
+		}
+		out[a] = c
+	}
+	return out, err
+}
+
+// expectCounted waits until all exporters' totals are right, and then stay so while everything that is still under way arrives.
+func (y *yard) expectCounted(w *lab.Weir, list []*metered) {
+	y.t.Helper()
+	check := func() error {
+		got, err := countedOf(w)
+		for _, m := range list {
+			err = errors.Join(err, m.check(got))
+		}
+		return err
+	}
+	y.wait("equal totals", func() (bool, error) {
+		err := check()
+		if err != nil {
+			y.again(w, list)
+		}
+		return err == nil, err
+	})
+	y.stays(2*time.Second, check)
+	got, err := exporters(w)
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	for _, m := range list {
+		e := got[m.end.exporter]
+		y.t.Logf("%-28s %7d packets %9d bytes of %7d %9d, rate %v from %s, %v datagrams, %d records", m.name, e.Counted.Packets,
+			e.Counted.Bytes, m.packets, m.bytes, e.SamplingRate, e.SamplingFrom, e.Datagrams, e.Records)
+		// Nothing of a run without loss may be taken for lost.
+		if (len(e.Lost) > 0 && !m.odd && m.before == counted{}) || len(e.Codes) > 0 || e.UnknownTemplateSets > 0 {
+			y.t.Errorf("%s: lost %v, codes %v, %d sets without template", m.name, e.Lost, e.Codes, e.UnknownTemplateSets)
+		}
+	}
+}
+
+// again runs exporters once more that have ended and of which the appliance says that datagrams are missing: a busy kernel drops some on
+// the cable, and no exporter sends anything twice. What is wrong without loss remains wrong.
+func (y *yard) again(w *lab.Weir, list []*metered) {
+	got, err := countedOf(w)
+	if err != nil {
+		return // the next look tells
+	}
+	for _, m := range list {
+		c := got[m.end.exporter]
+		if m.running == nil || m.running.running() || m.odd || c.lost == m.before.lost || m.check(got) == nil {
+			continue
+		}
+		y.t.Logf("%s: once more, since %d are missing", m.name, c.lost-m.before.lost)
+		m.before, m.running = c, m.run()
+	}
+}
+
+// stays looks for a while whether something remains true.
+func (y *yard) stays(d time.Duration, check func() error) {
+	y.t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		if err := check(); err != nil {
+			y.t.Fatal(err)
+		}
+		select {
+		case <-y.t.Context().Done():
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// quietConfig bans nobody that a test sends.
+const quietConfig = "hostgroups:\n  global: {threshold_pps: 1000000000}\n"
+
+// sampledWithin is how far an estimate from one packet in ten of 20,000 may be off: six standard deviations of the bytes.
+const sampledWithin = 0.15
+
+// once are nfprobe's timeouts for captures, in which the end comes before any of them.
+const once = "tcp=300:maxlife=3600:expint=1:general=300:udp=300:icmp=300"
+
+// TestExporterTotals gives real exporters the same traffic, and holds what the appliance has counted of each against it.
+func TestExporterTotals(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, "softflowd", "pmacctd")
+	s := gen.Scenario{Seed: 4, Background: 2000, Length: gen.Duration(5 * time.Second)}
+	mixed, four, whole := y.Path("mixed.pcap"), y.Path("four.pcap"), y.Path("whole.pcap")
+	m, tenth := capture(t, mixed, s, ipOnly, true)
+	_, tenth4 := capture(t, four, s, v4Only, true)
+	p, _ := capture(t, whole, s, wholeOnly, true)
+
+	var list []*metered
+	var rules []string
+	add := func(name string, six bool, want load, bytes uint64, tolerance float64, rule string, run func(e end) *process) {
+		e := y.end(six)
+		list = append(list, &metered{name: name, end: e, packets: want.packets, bytes: bytes, tolerance: tolerance, run: func() *process { return run(e) }})
+		if rule != "" {
+			rules = append(rules, e.rule(rule))
+		}
+	}
+	// softflowd counts the padding of short frames, and samples one packet in ten in turn, so that its totals are known even then. With
+	// v5 it takes the next packet instead of one of IPv6, which is more than one in ten: it gets none when it samples.
+	softflowdOf := func(capture, name string, six bool, want load, rule string, args ...string) {
+		add("softflowd "+name, six, want, want.padded, exact, rule, func(e end) *process { return y.softflowd(capture, e.to(), args...) })
+	}
+	softflowd := func(name string, six bool, want load, rule string, args ...string) {
+		softflowdOf(mixed, name, six, want, rule, args...)
+	}
+	softflowd("v5", false, m.v4, "", "-v", "5")
+	softflowd("v9", false, m.all(), "", "-v", "9")
+	softflowd("ipfix over IPv6", true, m.all(), "", "-v", "10")
+	softflowd("biflow", false, m.all(), "", "-v", "10", "-b")
+	softflowd("ipfix with layer 2", false, m.all(), "", "-v", "10", "-A", "nano", "-T", "ether")
+	softflowdOf(four, "v5 1:10", false, tenth4.v4.times(every), "", "-v", "5", "-s", "10")
+	softflowd("v9 1:10 over IPv6", true, tenth.all().times(every), "", "-v", "9", "-s", "10")
+	softflowd("ipfix 1:10", false, tenth.all().times(every), "", "-v", "10", "-s", "10")
+	sections := tenth.all().times(every)
+	sections.padded = sections.ip                                                            // packets themselves are exported, and say how long they are
+	softflowd("psamp 1:10", false, sections, "sampling_rate: 10", "-v", "psamp", "-s", "10") // it does not say its rate
+	pmacctd := func(name string, want load, bytes uint64, tolerance float64, plugin func(e end) string) {
+		add("pmacctd "+name, false, want, bytes, tolerance, "", func(e end) *process { return y.pmacctd(savedPackets(whole), plugin(e)) })
+	}
+	for _, v := range []int{5, 9, 10} {
+		want := p.all()
+		if v == 5 {
+			want = p.v4
+		}
+		pmacctd(fmt.Sprintf("nfprobe v%d", v), want, want.ip, exact, func(e end) string { return nfprobe(e.to(), v, 1, once) })
+		pmacctd(fmt.Sprintf("nfprobe v%d 1:10", v), want, want.ip, sampledWithin, func(e end) string { return nfprobe(e.to(), v, 10, once) })
+	}
+	pmacctd("sfprobe 1:4", p.all(), p.all().frame, sampledWithin, func(e end) string { return sfprobe(e, 4) })
+
+	w := y.start(y.Base() + y.flows(rules...) + quietConfig)
+	for _, m := range list {
+		m.running = m.run()
+		if strings.HasPrefix(m.name, "softflowd") { // one burst at a time
+			<-m.running.done
+		}
+	}
+	y.expectCounted(w, list)
+}
+
+// TestOpenVSwitchTotals has one bridge export the same live traffic as sFlow, NetFlow and IPFIX at once.
+func TestOpenVSwitchTotals(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, "ovsdb-server", "ovs-vswitchd")
+	y.veth("a0", "a1")
+	sflow, netflow, ipfix := y.end(false), y.end(false), y.end(true)
+	// Counts in IPFIX are multiplied by the switch, and each packet is reported where it comes in and where it goes out.
+	w := y.start(y.Base() + y.flows(ipfix.rule("sampling: ignore, count: ingress")) + quietConfig)
+	sw := y.startOVS()
+	sw.bridge("br0", "a1", map[string]end{"sflow": sflow, "netflow": netflow, "ipfix": ipfix})
+
+	var l loads
+	for _, target := range []string{"10.0.9.1", "2001:db8:9::1"} {
+		s := gen.Scenario{Seed: 9, Streams: []gen.Stream{{Kind: "quic", Target: target, PPS: 500, Count: 3000, Flows: 20}}}
+		if _, err := y.Send(t.Context(), s, send.Config{Device: "a0", Sent: l.count}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hit, missed, err := sw.received()
+	t.Logf("%d sent, the switch has %d and %d through its slow path: %v", l.all().packets, hit, missed, err)
+	// Open vSwitch gives a datagram of NetFlow v5 the number of its last flow, and not of its first; in IPFIX it begins with 1 and
+	// counts no options.
+	y.expectCounted(w, []*metered{
+		{name: "ovs sflow 1:4", end: sflow, packets: l.all().packets, bytes: l.all().frame, tolerance: sampledWithin},
+		{name: "ovs netflow", end: netflow, packets: l.v4.packets, bytes: l.v4.frame, tolerance: exact, odd: true},
+		{name: "ovs ipfix 1:4", end: ipfix, packets: l.all().packets, bytes: l.all().ip, tolerance: sampledWithin, odd: true},
+	})
+}
+
+// attackConfig bans above 200 packets a second: sampled exports of the attack are far below that unless they are scaled.
+const attackConfig = `
+bans: {ban_time: 10m}
+guard: {max_new_per_minute: 10000, max_blackholes: 10000}
+hostgroups:
+  global: {ban_for_pps: true, threshold_pps: 200}
+`
+
+// attacked are the victims of one exporter: nobody else exports their traffic.
+type attacked struct {
+	name   string
+	end    end
+	hosts  []string
+	source string // device that the packets come in at, "" for a capture
+}
+
+// TestExporterAttack sends an attack through each real exporter: it is detected and announced, for exactly the hosts that were attacked.
+func TestExporterAttack(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, "softflowd", "pmacctd", "ovsdb-server", "ovs-vswitchd")
+	y.bird(nil)
+	var list []attacked
+	var rules []string
+	var runs []func()
+	add := func(name, source string, six bool, rule string, run func(a attacked)) {
+		n := len(list) + 1
+		a := attacked{name: name, end: y.end(false), hosts: []string{fmt.Sprintf("10.0.%d.9", n)}, source: source}
+		if six {
+			a.hosts = append(a.hosts, fmt.Sprintf("2001:db8:%x::9", n))
+		}
+		list = append(list, a)
+		if rule != "" {
+			rules = append(rules, a.end.rule(rule))
+		}
+		runs = append(runs, func() { run(a) })
+	}
+	softflowd := func(name string, six bool, rule string, args ...string) {
+		add("softflowd "+name, "", six, rule, func(a attacked) {
+			path := y.Path(strings.ReplaceAll(name, " ", "-") + ".pcap")
+			s := a.scenario()
+			s.Length = gen.Duration(20 * time.Second)
+			for i := range s.Streams {
+				s.Streams[i].Duration = s.Length
+			}
+			_, _ = capture(t, path, s, ipOnly, false)
+			y.softflowd(path, a.end.to(), args...)
+		})
+	}
+	softflowd("v5", false, "", "-v", "5")
+	softflowd("v9 1:10", true, "", "-v", "9", "-s", "10")
+	softflowd("ipfix 1:10", true, "", "-v", "10", "-s", "10")
+	softflowd("biflow", true, "", "-v", "10", "-b")
+	softflowd("psamp 1:10", true, "sampling_rate: 10", "-v", "psamp", "-s", "10")
+
+	const short = "tcp=2:maxlife=2:expint=1:general=2:udp=2:icmp=2"
+	pmacctd := func(name string, six bool, plugin func(e end) string) {
+		add("pmacctd "+name, "p0", six, "", func(a attacked) { y.pmacctd(livePackets("p1", a.hosts...), plugin(a.end)) })
+	}
+	pmacctd("nfprobe v5", false, func(e end) string { return nfprobe(e.to(), 5, 1, short) })
+	pmacctd("nfprobe v9 1:10", true, func(e end) string { return nfprobe(e.to(), 9, 10, short) })
+	pmacctd("nfprobe v10 1:10", true, func(e end) string { return nfprobe(e.to(), 10, 10, short) })
+	pmacctd("sfprobe 1:4", true, func(e end) string { return sfprobe(e, 4) })
+	y.veth("p0", "p1")
+
+	var sw *ovs
+	for _, x := range []struct {
+		kind, rule string
+		six        bool
+	}{{"sflow", "", true}, {"netflow", "", false}, {"ipfix", "sampling: ignore, count: ingress", true}} {
+		y.veth(x.kind+"0", x.kind+"1")
+		add("ovs "+x.kind, x.kind+"0", x.six, x.rule, func(a attacked) {
+			sw.bridge("br-"+x.kind, x.kind+"1", map[string]end{x.kind: a.end})
+		})
+	}
+
+	w := y.start(y.Base(lab.BIRD) + y.flows(rules...) + attackConfig)
+	sw = y.startOVS()
+	var want []string
+	for i, a := range list {
+		runs[i]()
+		want = append(want, blackholes(a.hosts...)...)
+	}
+	for _, device := range []string{"p0", "sflow0", "netflow0", "ipfix0"} {
+		s := gen.Scenario{Seed: 1, Length: long}
+		for _, a := range list {
+			if a.source == device {
+				s.Streams = append(s.Streams, a.scenario().Streams...)
+			}
+		}
+		y.flood(s, send.Config{Device: device})
+	}
+	y.expect("a route for every victim", want...)
+	found := incidents(t, w)
+	for _, a := range list {
+		for _, h := range a.hosts {
+			inc, ok := found[h+" incoming"]
+			if !ok || inc.Vector != "udp_flood" || inc.Threshold != "threshold_pps" {
+				t.Errorf("%s: %s: incident %v: %s for %s", a.name, h, ok, inc.Vector, inc.Threshold)
+			}
+			t.Logf("%-24s %-16s %.0f pps over %.0f", a.name, h, inc.Value, inc.Limit)
+			delete(found, h+" incoming")
+		}
+	}
+	if len(found) > 0 {
+		t.Errorf("incidents of hosts that were not attacked: %v", addresses(found))
+	}
+}
+
+// scenario is a UDP flood on the victims, from few sources so that its flows last.
+func (a attacked) scenario() gen.Scenario {
+	s := gen.Scenario{Seed: 1, Length: long}
+	for _, h := range a.hosts {
+		s.Streams = append(s.Streams, gen.Stream{Kind: "udp", Target: h, PPS: 500, Duration: long, Flows: 10})
+	}
+	return s
+}
+
+// The download: less than a third of what is allowed, for two minutes.
+const (
+	downloadPPS  = 100
+	downloadTime = 2 * time.Minute
+	// downloadLimit is above two records of a minute that arrive together, as they do from a capture that is read at once.
+	downloadLimit = 400
+)
+
+// TestExporterDownload: a record that reports a minute or two arrives after them, and says thousands of packets. That is a long quiet
+// download and not a second of a flood, whichever exporter it comes from. To show that the same records would be one if they were
+// taken at once, one exporter is configured so. FastNetMon gets the same records, and what it does is logged.
+func TestExporterDownload(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, "softflowd", "pmacctd")
+	y.bird(nil)
+	type download struct {
+		name  string
+		end   end
+		hosts []string
+		run   func(capture string, to netip.AddrPort)
+	}
+	var list []download
+	add := func(name string, six bool, run func(capture string, to netip.AddrPort)) end {
+		n := len(list) + 1
+		d := download{name, y.end(false), []string{fmt.Sprintf("10.0.%d.7", n)}, run}
+		if six {
+			d.hosts = append(d.hosts, fmt.Sprintf("2001:db8:%x::7", n))
+		}
+		list = append(list, d)
+		return d.end
+	}
+	softflowd := func(version string) func(string, netip.AddrPort) {
+		return func(capture string, to netip.AddrPort) { y.softflowd(capture, to, "-v", version) }
+	}
+	add("softflowd v5", false, softflowd("5"))
+	add("softflowd v9", true, softflowd("9"))
+	add("softflowd ipfix", true, softflowd("10"))
+	for _, v := range []int{5, 9, 10} {
+		add(fmt.Sprintf("pmacctd nfprobe v%d", v), v > 5, func(capture string, to netip.AddrPort) {
+			y.pmacctd(savedPackets(capture), nfprobe(to, v, 1, "tcp=300:maxlife=60:expint=1:general=300:udp=300:icmp=300"))
+		})
+	}
+	atOnce := add("taken at once", true, softflowd("9"))
+	quiet, loud := list[:len(list)-1], list[len(list)-1]
+
+	fnm := y.startFastNetMon(downloadLimit)
+	w := y.start(y.Base(lab.BIRD) + y.flows(atOnce.rule("spread: off")) + fmt.Sprintf(`
+tick: 500ms
+bans: {ban_time: 10m}
+hostgroups:
+  global: {ban_for_pps: true, threshold_pps: %d}
+`, downloadLimit))
+
+	for i, d := range list {
+		path := y.Path(fmt.Sprintf("download-%d.pcap", i))
+		s := gen.Scenario{Seed: 1, Length: gen.Duration(downloadTime)}
+		for _, h := range d.hosts {
+			s.Streams = append(s.Streams, gen.Stream{Kind: "tcp", Target: h, PPS: downloadPPS, Flows: 1, SourcePort: 443, DestPort: 40000, Sizes: []int{1400}})
+		}
+		_, _ = capture(t, path, s, ipOnly, false)
+		d.run(path, d.end.to())
+		if fnm != nil {
+			d.run(path, fnm.to)
+		}
+	}
+
+	want := blackholes(loud.hosts...)
+	y.expect("ban of what is taken at once", want...)
+	for _, d := range quiet {
+		for _, h := range d.hosts {
+			y.wait("download of "+h, func() (bool, error) {
+				pps, err := incoming(w, h)
+				return pps > downloadPPS*0.8, errors.Join(err, fmt.Errorf("%s: %.0f packets a second", d.name, pps))
+			})
+		}
+	}
+	bird := y.routers["bird"]
+	y.stays(8*time.Second, func() error { return y.quiet(w, bird, want, loud.hosts) })
+	for _, d := range list {
+		var banned []string
+		for _, h := range d.hosts {
+			if fnm != nil && slices.Contains(fnm.bans(), netip.MustParseAddr(h)) {
+				banned = append(banned, h)
+			}
+		}
+		if fnm != nil {
+			t.Logf("%-24s of %v FastNetMon 1.2.4 has banned %v", d.name, d.hosts, banned)
+		}
+	}
+}
+
+// quiet says what is wrong when there is another route or incident than those of the given hosts.
+func (y *yard) quiet(w *lab.Weir, bird routertest.Router, routes, hosts []string) error {
+	got, err := routesOf(y.t.Context(), bird)
+	if err != nil {
+		return err
+	}
+	if d := difference(got, slices.Sorted(slices.Values(routes))); d != "" {
+		return errors.New("routes:" + d)
+	}
+	open, err := w.Incidents(true)
+	for _, inc := range open {
+		if !slices.Contains(hosts, inc.Target) {
+			return fmt.Errorf("incident of %s: %v over %v", inc.Target, inc.Value, inc.Limit)
+		}
+	}
+	return err
+}
