@@ -40,3 +40,12 @@ func TestReceive(t *testing.T) {
 			float64(r.Records)/r.Took.Seconds()/1e6, r.PerCore()/1e6, r.Lost, r.Datagrams, r.MaxTick)
 	}
 }
+
+// BenchmarkMillion is for profiles: go test -run xxx -bench Million -benchtime 1x -cpuprofile p ./bench/flows
+func BenchmarkMillion(b *testing.B) {
+	for b.Loop() {
+		if _, err := Run(Case{Protocol: IPFIX, Hosts: 1 << 20, Records: 5_000_000, Epochs: 3}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -171,7 +171,7 @@ func send(ctx context.Context, s *stream, site *site, r *ReceiveResult) (sent ui
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close()
+	defer func() { err = errors.Join(err, conn.Close()) }()
 	if s.first != nil {
 		if _, err = conn.Write(s.first); err != nil {
 			return 0, err

@@ -144,8 +144,26 @@ func templateFields(version int, v6 bool) []field {
 		counter, first, last, width = 8, 152, 153, 8
 	}
 	return []field{
-		{src, size}, {dst, size}, {hop, size}, {10, 4}, {14, 4}, {2, counter}, {1, counter}, {first, width}, {last, width}, {7, 2}, {11, 2},
-		{6, 1}, {4, 1}, {5, 1}, {16, 4}, {17, 4}, {9, 1}, {13, 1}, {61, 1}, {60, 1},
+		{src, size},
+		{dst, size},
+		{hop, size},
+		{10, 4},
+		{14, 4},
+		{2, counter},
+		{1, counter},
+		{first, width},
+		{last, width},
+		{7, 2},
+		{11, 2},
+		{6, 1},
+		{4, 1},
+		{5, 1},
+		{16, 4},
+		{17, 4},
+		{9, 1},
+		{13, 1},
+		{61, 1},
+		{60, 1},
 	}
 }
 

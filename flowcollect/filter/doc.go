@@ -2,8 +2,8 @@
 //
 // A Set is one configuration, compiled: it is immutable, and a change of configuration makes a new Set. Every socket worker takes a
 // Worker of its own from it and calls Keep on its goroutine for each record, before the record is scaled and counted; Workers share
-// nothing that is written. Stats may be called from any goroutine. Rules cost nanoseconds and do not allocate. Hooks cost about a
-// microsecond, and are bounded: in time by a deadline that is checked between their instructions, in memory by limits on stacks and
+// nothing that is written. (Where only one filter for all workers fits, Shared is that, at the price of a lock.) Stats may be called
+// from any goroutine. Rules cost nanoseconds and do not allocate. Hooks cost about a microsecond, and are bounded: in time by a deadline that is checked between their instructions, in memory by limits on stacks and
 // strings and by measuring what a script keeps, and in reach since a script sees no file, process, clock or other script. A hook that
 // fails keeps the record and is counted; one that keeps failing is switched off, which Stats shows, and collection goes on.
 //

@@ -8,7 +8,10 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/weir-ddos/weir/flowcollect/record"
 )
@@ -167,8 +170,10 @@ func TestConditions(t *testing.T) {
 func TestMissingParts(t *testing.T) {
 	t.Parallel()
 	r := &record.Record{Packets: 5}
-	for _, f := range []string{"src 0.0.0.0/0", "src ::/0", "ipv6", "ipv4", "port 0", "proto 0", "flags 0/0xff", "input 0", "interface 0", "length 0",
-		"duration 0s", "icmptype 0", "icmpcode 0", "mpls 0", "forwarding 0", "sampler 0"} {
+	for _, f := range []string{
+		"src 0.0.0.0/0", "src ::/0", "ipv6", "ipv4", "port 0", "proto 0", "flags 0/0xff", "input 0", "interface 0", "length 0",
+		"duration 0s", "icmptype 0", "icmpcode 0", "mpls 0", "forwarding 0", "sampler 0",
+	} {
 		if _, keep := mustCompile(t, "drop "+f).run(exporter4, r); !keep {
 			t.Errorf("%s matched a record without it", f)
 		}
@@ -361,6 +366,56 @@ func TestSetCountsByRule(t *testing.T) {
 	b.Close()
 	if got := s.Stats(); !reflect.DeepEqual(got, want) || len(s.workers) != 1 {
 		t.Errorf("after a worker has gone: got %+v", got)
+	}
+}
+
+// Many goroutines use a Shared at once, while Stats looks and others close it.
+func TestShared(t *testing.T) {
+	t.Parallel()
+	c := Default()
+	c.LuaTimeout = time.Second
+	c.Rules = []string{"drop udp and dst port 443"}
+	c.LuaNetflow = write(t, "n.lua", "seen = {} function process_netflow(agent, flow) seen[agent] = (seen[agent] or 0) + 1 return seen[agent] % 2 == 0 end")
+	s, err := New(c, Deps{Clock: monotonic})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.Shared(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const goroutines, each = 8, 500
+	var kept atomic.Uint64
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			a, b, https := v4(), v6(), v4()
+			https.DstPort = 443
+			for range each {
+				for _, k := range []bool{f.Keep(exporter4, a), f.Keep(exporter6, b), f.Keep(exporter4, https)} {
+					if k {
+						kept.Add(1)
+					}
+				}
+				_ = s.Stats()
+			}
+		})
+	}
+	wg.Wait()
+	f.Flush()
+	// An exporter's records all see the same script, so that exactly every second one is kept.
+	st := s.Stats()
+	if kept.Load() != goroutines*each || st.Records != 3*goroutines*each || st.Dropped != 2*goroutines*each || st.Hooks[0].Errors != 0 {
+		t.Errorf("kept %d, %+v", kept.Load(), st)
+	}
+	f.Close()
+	if !f.Keep(exporter4, v4()) || len(s.workers) != 0 {
+		t.Error("after Close")
+	}
+	for _, n := range []int{0, 257} {
+		if _, err := s.Shared(n); err == nil {
+			t.Errorf("%d workers are accepted", n)
+		}
 	}
 }
 

@@ -60,7 +60,7 @@ func clip(s string) string {
 func lex(line string) (tokens []token, bad int) {
 	for i := 0; i < len(line); {
 		start, c := i, line[i]
-		kind := tokenEnd
+		var kind tokenKind
 		switch {
 		case c == ' ' || c == '\t' || c == '\r':
 			i++

@@ -151,20 +151,35 @@ func TestNamedCases(t *testing.T) {
 			set(256, []byte{10, 0, 0, 1, 10, 0, 0, 2, 255, 0, 3, 'a', 'b', 'c', 0, 0, 1, 0, 0, 0, 0, 1}).datagram()}, 1, ""},
 		{"variable length and padding", []datagram{message(10).set(2, template256(8, 4, 12, 4, 1, 4, 2, 4, 82, 65535)...).
 			set(256, []byte{10, 0, 0, 1, 10, 0, 0, 2, 0, 0, 1, 0, 0, 0, 0, 1, 1, 'a', 0, 0}).datagram()}, 1, ""},
-		{"cut in a variable length", []datagram{message(10).set(2, template256(8, 4, 12, 4, 1, 4, 2, 4, 82, 65535, 82, 65535)...).
-			set(256, []byte{10, 0, 0, 1, 10, 0, 0, 2, 0, 0, 1, 0, 0, 0, 0, 1, 1, 'a', 1, 'b'}, []byte{10, 0, 0, 1, 10, 0, 0, 2, 0, 0, 1, 0, 0, 0, 0, 1, 1, 'a'}).datagram()},
-			1, "an error drops the set"},
-		{"withdrawal", []datagram{message(10).set(2, template256(plainFields...)...).datagram(), message(10).set(2, 256, 0).datagram(),
-			message(10).set(256, plain(1, 9, 9)).datagram()}, 0, "a withdrawal is an empty template"},
-		{"withdrawal of all", []datagram{message(10).set(2, template256(plainFields...)...).datagram(), message(10).set(2, 2, 0).datagram(),
-			message(10).set(256, plain(1, 9, 9)).datagram()}, 0, "withdrawal of all is not known"},
+		{
+			"cut in a variable length",
+			[]datagram{message(10).set(2, template256(8, 4, 12, 4, 1, 4, 2, 4, 82, 65535, 82, 65535)...).
+				set(256, []byte{10, 0, 0, 1, 10, 0, 0, 2, 0, 0, 1, 0, 0, 0, 0, 1, 1, 'a', 1, 'b'}, []byte{10, 0, 0, 1, 10, 0, 0, 2, 0, 0, 1, 0, 0, 0, 0, 1, 1, 'a'}).datagram()},
+			1, "an error drops the set",
+		},
+		{"withdrawal", []datagram{
+			message(10).set(2, template256(plainFields...)...).datagram(), message(10).set(2, 256, 0).datagram(),
+			message(10).set(256, plain(1, 9, 9)).datagram(),
+		}, 0, "a withdrawal is an empty template"},
+		{"withdrawal of all", []datagram{
+			message(10).set(2, template256(plainFields...)...).datagram(), message(10).set(2, 2, 0).datagram(),
+			message(10).set(256, plain(1, 9, 9)).datagram(),
+		}, 0, "withdrawal of all is not known"},
 		{"empty template", []datagram{message(9).set(0, template256(8, 0, 12, 0)...).set(256, []byte{1, 2, 3, 4}).datagram()}, 0, "an empty template hangs it"},
 		{"no template", []datagram{message(9).set(256, plain(1, 9, 9)).datagram()}, 0, ""},
-		{"reserved set", []datagram{message(9).set(0, template256(plainFields...)...).set(77, []byte{1, 2, 3, 4}).set(256, plain(1, 9, 9)).datagram()}, 1,
-			"v9 error ends the datagram"},
+		{
+			"reserved set",
+			[]datagram{message(9).set(0, template256(plainFields...)...).set(77, []byte{1, 2, 3, 4}).set(256, plain(1, 9, 9)).datagram()},
+			1,
+			"v9 error ends the datagram",
+		},
 		{"v9 count", []datagram{count(1, message(9).set(0, template256(plainFields...)...).set(256, plain(1, 9, 9)).datagram())}, 1, "v9 count bounds flow sets"},
-		{"v9 count and template", []datagram{count(0, message(9).set(0, template256(plainFields...)...).datagram()), message(9).set(256, plain(1, 9, 9)).datagram()}, 1,
-			"v9 count hid the template"},
+		{
+			"v9 count and template",
+			[]datagram{count(0, message(9).set(0, template256(plainFields...)...).datagram()), message(9).set(256, plain(1, 9, 9)).datagram()},
+			1,
+			"v9 count hid the template",
+		},
 		{"OUT counters", []datagram{message(9).set(0, template256(8, 4, 12, 4, 1, 4, 2, 4, 23, 4, 24, 4)...).
 			set(256, []byte{10, 0, 0, 1, 10, 0, 0, 2, 0, 0, 0, 152, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0}).datagram()}, 1, "OUT counters overwrite IN"},
 		{"totals", []datagram{message(10).set(2, template256(8, 4, 12, 4, 85, 4, 86, 4)...).
@@ -182,8 +197,10 @@ func TestNamedCases(t *testing.T) {
 		{"two samplers", []datagram{message(9).set(0, template256(append([]any{48, 1}, plainFields...)...)...).set(1, 300, 4, 8, 1, 4, 48, 1, 50, 4, []byte{0, 0}).
 			set(300, []byte{0, 0, 0, 1, 1, 0, 0, 0, 100}, []byte{0, 0, 0, 1, 2, 0, 0, 0, 200}).
 			set(256, []byte{1}, plain(1, 9, 9), []byte{2}, plain(1, 9, 9)).datagram()}, 2, "one rate for all samplers"},
-		{"rate of another domain", []datagram{domain(6, message(9).set(1, 300, 4, 4, 1, 4, 34, 4, []byte{0, 0}).set(300, []byte{0, 0, 0, 1, 0, 0, 0, 100}).datagram()),
-			message(9).set(0, template256(plainFields...)...).set(256, plain(1, 9, 9)).datagram()}, 1, "rate of another domain"},
+		{"rate of another domain", []datagram{
+			domain(6, message(9).set(1, 300, 4, 4, 1, 4, 34, 4, []byte{0, 0}).set(300, []byte{0, 0, 0, 1, 0, 0, 0, 100}).datagram()),
+			message(9).set(0, template256(plainFields...)...).set(256, plain(1, 9, 9)).datagram(),
+		}, 1, "rate of another domain"},
 		{"v5 count", []datagram{v5(3, 1)}, 1, "v5 count is believed"},
 	} {
 		o.t = t

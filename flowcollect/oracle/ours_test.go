@@ -130,7 +130,7 @@ func read(t testing.TB, path string) (out []datagram) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		first := gopacket.LayerType(layers.LayerTypeIPv4)
+		first := layers.LayerTypeIPv4
 		switch {
 		case rec.LinkType == wire.LinkEthernet:
 			first = layers.LayerTypeEthernet
