@@ -59,11 +59,14 @@ type share struct {
 	queues []port.Queue
 }
 
+// splits are the drivers that make as many queues as they are asked for; with the others the device decides.
+var splits = map[string]bool{"afpacket": true, "replay": true}
+
 // openPorts opens every configured port; when one fails, those before it are closed again.
 func openPorts(cfgs []port.Config, workers int) ([]port.Port, error) {
 	var ports []port.Port
 	for _, c := range cfgs {
-		if c.Queues == 0 && workers > 0 && c.Driver != "afxdp" {
+		if c.Queues == 0 && workers > 0 && splits[c.Driver] {
 			c.Queues = max(1, workers/len(cfgs))
 		}
 		p, err := port.Open(c)
