@@ -229,7 +229,7 @@ func TestListenersAreReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	send(two)
-	if list := (running{b.App}).Exporters(); len(list) != 1 || list[0].Name != "edge" || list[0].SamplingFrom != "override" {
+	if list := (running{b.App}).Exporters(); len(list) != 1 || list[0].Name != "edge" || float64(list[0].Records) != sent || list[0].SamplingFrom != "override" {
 		t.Errorf("%+v", list)
 	}
 	if err := b.apply(b.listeners(two, "  exporters: [{prefix: '127.0.0.0/8', name: edge}]", "  filter: {rules: [drop udp]}", groups)); err != nil {

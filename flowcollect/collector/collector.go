@@ -41,7 +41,8 @@ type Deps struct {
 	// Now is the time of day, for what people see and for the exporters' clocks.
 	Now func() time.Time
 	Log *slog.Logger
-	// After is a collector that has been stopped: what its exporters announced is known from the start. It may be nil.
+	// After is a collector that has been stopped: what its exporters announced, what was counted of them and what is still to be
+	// charged is taken over. It may be nil.
 	After *Collector
 }
 
@@ -90,6 +91,10 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 			}
 		}
 	}
+	if deps.After != nil {
+		c.inherit(deps.After)
+	}
+	c.deps.After = nil
 	return c, nil
 }
 
@@ -101,10 +106,8 @@ func (c *Collector) remember() (err error) {
 	if a := c.deps.After; a != nil && a.cfg.Templates == c.cfg.Templates {
 		c.templates = a.templates
 		announce(c.sampling, a.sampling.All())
-		c.deps.After = nil
 		return nil
 	}
-	c.deps.After = nil
 	t := template.Default()
 	t.PerExporter, t.Expiry = c.cfg.Templates.MaxPerExporter, c.cfg.Templates.MaxAge
 	t.Total = max(t.Total, t.PerExporter)
@@ -256,7 +259,7 @@ func (c *Collector) Start(ctx context.Context) error {
 }
 
 // Stop ends reception and keeps what exporters announced. What was counted stays in the shards for a last tick; what long records
-// were still to be charged with is not charged any more. It is idempotent.
+// were still to be charged with is left to a successor (Deps.After). It is idempotent.
 func (c *Collector) Stop() error {
 	c.mu.Lock()
 	if c.ended {

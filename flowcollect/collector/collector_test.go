@@ -440,8 +440,48 @@ func TestWhatExportersSaidSurvives(t *testing.T) {
 	d.After = fromDisk.Collector
 	after := run(t, cfg, d)
 	after.send(v9data(5, "2001:db9::1", "2001:db8::1", 17, 4, 400))
-	if s := after.wait(1); s.Counted.Packets != 400 {
+	if s := after.wait(2); s.Counted.Packets != 700 {
 		t.Errorf("after another: %+v", s.Counted)
+	}
+}
+
+// A change of listeners loses no counter, and what long records are still to be charged with is charged by the successor.
+func TestSuccessorGoesOn(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"127.0.0.1", "::1"} {
+		cfg := loopback(t, at, 2)
+		first := run(t, cfg, deps(t))
+		for i := range uint32(20) {
+			first.send(netflow5(i, 0, flow5{src: "192.0.2.1", dst: "10.0.0.1", packets: 600, octets: 600_000, proto: 6, first: 98_000, last: 100_000}))
+		}
+		first.wait(20)
+		if err := first.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		_, before := first.counted() // as the merger does with shards whose owner is gone
+		first.end()
+		cfg.Listeners[0].Sockets = 1
+		d := deps(t)
+		d.After = first.Collector
+		second := run(t, cfg, d)
+		second.send(netflow5(20, 0, flow5{src: "192.0.2.1", dst: "10.0.0.1", packets: 600, octets: 600_000, proto: 6, first: 100_000, last: 100_000}))
+		if s := second.wait(21); s.Counted.Packets != 21*600 || s.Datagrams[record.NetFlow5] != 21 || s.Records[record.NetFlow5] != 21 {
+			t.Errorf("%s: %+v", at, s)
+		}
+		if list := second.Exporters(); len(list) != 1 || list[0].Records != 21 || len(list[0].Lost) != 0 || list[0].Restarts != 0 {
+			t.Errorf("%s: %+v", at, list)
+		}
+		after := traffic.Counter{}
+		for deadline := time.Now().Add(10 * time.Second); before.Packets+after.Packets < 21*600; {
+			_, n := second.counted()
+			after.Add(n)
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %d before and %d after, %d together", at, before.Packets, after.Packets, 21*600)
+			}
+		}
+		if before.Packets+after.Packets != 21*600 || before.Bytes+after.Bytes != 21*600_000 {
+			t.Errorf("%s: %+v before and %+v after", at, before, after)
+		}
 	}
 }
 

@@ -92,6 +92,13 @@ func (g *registry) get(key [16]byte, now int64) *exporter {
 	return e
 }
 
+// find returns an exporter that is known, else nil.
+func (g *registry) find(key [16]byte) *exporter {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.list[key]
+}
+
 // candidates is how many exporters forget looks at.
 const candidates = 32
 

@@ -105,8 +105,9 @@ type worker struct {
 	mu        sync.Mutex // guards all below; the worker holds it for a batch, readers for a moment
 	spread    *spread.Spreader
 	exporters map[[16]byte]*local
-	former    local  // sums of exporters that were forgotten, and of datagrams that are nobody's
-	atOnce    uint64 // records that were not spread
+	former    local              // sums of exporters that were forgotten, and of datagrams that are nobody's
+	pending   []*spread.Spreader // of predecessors, until the first epoch
+	atOnce    uint64             // records that were not spread
 }
 
 // run receives until the collector stops.
@@ -148,6 +149,7 @@ func (w *worker) poll() {
 	w.tick = time.Duration(w.c.tick.Load())
 	w.spread.SetTick(w.tick)
 	w.spread.Begin(h, h.Start)
+	w.inheritPending()
 	w.mu.Unlock()
 }
 
@@ -267,13 +269,7 @@ func (w *worker) drop(e *local) {
 		return
 	}
 	delete(w.exporters, e.key)
-	w.former.stats.Add(&e.stats)
-	w.former.charged.add(&e.charged)
-	w.former.bytes += e.bytes
-	for p := range e.datagrams {
-		w.former.datagrams[p] += e.datagrams[p]
-		w.former.records[p] += e.records[p]
-	}
+	w.former.add(e)
 }
 
 // sweep drops the exporters that the registry has forgotten. It is called now and then.

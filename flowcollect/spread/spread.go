@@ -228,17 +228,22 @@ func (s *Spreader) Add(h *traffic.Half, r *traffic.Record, now int64, duration t
 func (s *Spreader) addRow(h *traffic.Half, addr *[16]byte, d traffic.Direction, class traffic.Class, p *plan) {
 	i := s.find(h, addr, d, class, p.size)
 	e := &s.table.entries[i]
-	if e.left == (traffic.Counter{}) {
-		e.ring = ring{paid: s.due}
-	} else {
-		s.charge(h, e) // when its turn in this epoch has not come yet
-	}
 	if p.first != (traffic.Counter{}) {
 		if e.scope == host {
 			h.AddRow(addr, d, class, p.first)
 		} else {
 			h.AddOverflow(&e.addr, d, class, p.first)
 		}
+	}
+	s.join(h, e, p)
+}
+
+// join puts the rest of a plan into an entry.
+func (s *Spreader) join(h *traffic.Half, e *entry, p *plan) {
+	if e.left == (traffic.Counter{}) {
+		e.ring = ring{paid: s.due}
+	} else {
+		s.charge(h, e) // when its turn in this epoch has not come yet
 	}
 	e.put(p)
 }
@@ -253,6 +258,15 @@ func (s *Spreader) find(h *traffic.Half, addr *[16]byte, d traffic.Direction, cl
 	k.scope = network
 	if n := h.Nets().Place(h.Nets().Lookup(addr)).Network; n >= 0 {
 		k.addr = h.Nets().Networks()[n].Addr().As16()
+	} else {
+		k.addr, k.scope = [16]byte{}, everything
+	}
+	return s.coarse(k)
+}
+
+// coarse returns the entry of a key that is no host's.
+func (s *Spreader) coarse(k key) int {
+	if k.scope == network {
 		if i := s.table.get(&k, s.table.forNetworks()); i >= 0 {
 			return i
 		}

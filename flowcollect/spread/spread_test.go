@@ -281,6 +281,46 @@ func randomRecord(r *rand.Rand, hosts int) *traffic.Record {
 	}
 }
 
+// What one Spreader has not charged, another charges in the time that is left: no packet is lost and nothing comes at once.
+func TestInherit(t *testing.T) {
+	t.Parallel()
+	for _, f := range families {
+		first, second2 := newBed(t, config(), 1<<12), newBed(t, config(), 1<<12)
+		for i := range 20 {
+			first.s.Add(first.half, udp(f.out, f.in, 60_000, 60_000_000), first.now, time.Minute)
+			first.s.Add(first.half, udp(f.in, f.out, 10, 1000), first.now, time.Duration(i)*time.Second)
+			first.now += second
+			first.turn()
+		}
+		charged := first.sums.records
+		charged.Add(first.half.Records)
+		for range 3 { // into what is there already
+			second2.s.Add(second2.half, udp(f.out, f.in, 60_000, 60_000_000), second2.now, time.Minute)
+		}
+		second2.s.Inherit(second2.half, first.s)
+		if got := second2.s.Stats().Pending; got.Bytes < first.s.Stats().Pending.Bytes {
+			t.Fatalf("%s: pending %+v of %+v", f.name, got, first.s.Stats().Pending)
+		}
+		var most uint64
+		for range 65 {
+			second2.now += second
+			most = max(most, second2.turn().records.Bytes)
+		}
+		want := traffic.Counter{Packets: 23*60_000 + 200, Bytes: 23*60_000_000 + 20_000}
+		sum := charged
+		sum.Add(second2.sums.records)
+		if sum != want {
+			t.Errorf("%s: %+v before and %+v after, want %+v together", f.name, charged, second2.sums.records, want)
+		}
+		if most > 25_000_000 { // 23 records of 1 MB a second
+			t.Errorf("%s: %d bytes in one second", f.name, most)
+		}
+		if st := second2.s.Stats(); st.Entries != 0 || st.Pending != (traffic.Counter{}) {
+			t.Errorf("%s: left %+v", f.name, st)
+		}
+	}
+}
+
 // A minute in which the appliance stood still is not charged to the second after it.
 func TestStandstillIsNoSpike(t *testing.T) {
 	t.Parallel()
