@@ -23,7 +23,7 @@ func freePort(t *testing.T) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close() //nolint:errcheck // only to know the port
+	defer c.Close()
 	return c.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
@@ -164,7 +164,7 @@ func TestALongDownloadIsNoAttack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer conn.Close() //nolint:errcheck // a test's socket
+			defer conn.Close()
 			if _, err := conn.Write(record5(0, 2_000_000, 3_000_000_000, time.Minute)); err != nil {
 				t.Fatal(err)
 			}
@@ -202,7 +202,7 @@ func TestListenersAreReplaced(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close() //nolint:errcheck // a test's socket
+		defer conn.Close()
 		if _, err := conn.Write(record5(uint32(sent), 10, 1000, 0)); err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +220,7 @@ func TestListenersAreReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer blocker.Close() //nolint:errcheck // a test's socket
+	defer blocker.Close()
 	if err := b.apply(b.listeners(taken, groups)); err == nil || !strings.Contains(err.Error(), taken.String()[len("127.0.0.1"):]) {
 		t.Fatalf("a port that is taken: %v", err)
 	}

@@ -123,7 +123,7 @@ func (p *printer) file(path string) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close() //nolint:errcheck // only read
+	defer r.Close()
 	for n := 1; ; n++ {
 		rec, err := r.Next()
 		if errors.Is(err, io.EOF) {

@@ -84,7 +84,7 @@ func TestEveryGroupOfTheIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	groups := 0
 	for sc := bufio.NewScanner(f); sc.Scan(); {
 		col := strings.Split(sc.Text(), "\t")

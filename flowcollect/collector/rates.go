@@ -67,7 +67,7 @@ func loadRates(path string) ([]sampling.Known, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	var in []savedRate
 	if err := json.NewDecoder(io.LimitReader(f, maxRatesFile)).Decode(&in); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -91,8 +91,11 @@ func TestRules(t *testing.T) {
 		want     float64
 		from     record.RateSource
 	}{
-		{"203.0.113.1", 0, 7, record.RateConfigured}, {"203.0.113.1", 512, 512, record.RateRecord}, {"192.0.2.2", 0, 100, record.RateConfigured},
-		{"2001:db8::2", 512, 5, record.RateOverride}, {"2001:db8::1", 512, 1, record.RatePrescaled},
+		{"203.0.113.1", 0, 7, record.RateConfigured},
+		{"203.0.113.1", 512, 512, record.RateRecord},
+		{"192.0.2.2", 0, 100, record.RateConfigured},
+		{"2001:db8::2", 512, 5, record.RateOverride},
+		{"2001:db8::1", 512, 1, record.RatePrescaled},
 	} {
 		r := record.Record{SamplingRate: c.rate}
 		if c.rate > 0 {
@@ -108,9 +111,12 @@ func TestRules(t *testing.T) {
 		d, want  time.Duration
 		kind     record.Kind
 	}{
-		{"203.0.113.1", 5 * time.Second, 5 * time.Second, record.Data}, {"203.0.113.1", 2 * time.Hour, spread.Longest, record.Data},
-		{"192.0.2.1", time.Minute, 0, record.Data}, {"2001:db8::2", time.Hour, time.Minute, record.BiflowReverse},
-		{"2001:db8::1", time.Second, 10 * time.Second, record.Data}, {"203.0.113.1", time.Minute, 0, record.Section},
+		{"203.0.113.1", 5 * time.Second, 5 * time.Second, record.Data},
+		{"203.0.113.1", 2 * time.Hour, spread.Longest, record.Data},
+		{"192.0.2.1", time.Minute, 0, record.Data},
+		{"2001:db8::2", time.Hour, time.Minute, record.BiflowReverse},
+		{"2001:db8::1", time.Second, 10 * time.Second, record.Data},
+		{"203.0.113.1", time.Minute, 0, record.Section},
 	} {
 		r := record.Record{Kind: c.kind, Has: record.HasDuration, Duration: int64(c.d)}
 		if got := all.of(netip.MustParseAddr(c.exporter)).duration(&r); got != c.want {
@@ -198,9 +204,18 @@ func TestDetect(t *testing.T) {
 		b    []byte
 		want Format
 	}{
-		{[]byte{0, 5, 0, 1}, IsNetFlow}, {[]byte{0, 9, 0, 1}, IsNetFlow}, {[]byte{0, 1, 0, 1}, IsNetFlow}, {[]byte{0, 7, 0, 1}, IsNetFlow},
-		{[]byte{0, 10, 0, 1}, IsIPFIX}, {[]byte{0, 0, 0, 5}, IsSFlow}, {[]byte{0, 0, 0, 4}, IsSFlow}, {[]byte{0, 0, 0, 2}, IsSFlow},
-		{[]byte{0, 0, 0, 3}, IsUnknown}, {[]byte{0, 0, 0}, IsUnknown}, {nil, IsUnknown}, {[]byte{0, 6, 0, 1}, IsUnknown},
+		{[]byte{0, 5, 0, 1}, IsNetFlow},
+		{[]byte{0, 9, 0, 1}, IsNetFlow},
+		{[]byte{0, 1, 0, 1}, IsNetFlow},
+		{[]byte{0, 7, 0, 1}, IsNetFlow},
+		{[]byte{0, 10, 0, 1}, IsIPFIX},
+		{[]byte{0, 0, 0, 5}, IsSFlow},
+		{[]byte{0, 0, 0, 4}, IsSFlow},
+		{[]byte{0, 0, 0, 2}, IsSFlow},
+		{[]byte{0, 0, 0, 3}, IsUnknown},
+		{[]byte{0, 0, 0}, IsUnknown},
+		{nil, IsUnknown},
+		{[]byte{0, 6, 0, 1}, IsUnknown},
 	} {
 		if got := Detect(c.b); got != c.want {
 			t.Errorf("% x: %v, want %v", c.b, got, c.want)

@@ -238,16 +238,16 @@ func Detect(b []byte) Format {
 	if len(b) < 4 {
 		return IsUnknown
 	}
-	switch v := binary.BigEndian.Uint32(b); {
-	case v == 2 || v == 4 || v == 5:
+	version := binary.BigEndian.Uint32(b)
+	switch version {
+	case 2, 4, 5:
 		return IsSFlow
-	default:
-		switch v >> 16 {
-		case 1, 5, 7, 9:
-			return IsNetFlow
-		case 10:
-			return IsIPFIX
-		}
+	}
+	switch version >> 16 {
+	case 1, 5, 7, 9:
+		return IsNetFlow
+	case 10:
+		return IsIPFIX
 	}
 	return IsUnknown
 }

@@ -179,11 +179,11 @@ func (s *Socket) bound() (netip.AddrPort, error) {
 // none, and an error when the socket is of no more use.
 func (s *Socket) Recv(b *Batch) (int, error) {
 	n, errno := b.receive(s.fd)
-	switch {
-	case errno == 0:
-	case errno == unix.EAGAIN || errno == unix.EINTR:
+	switch errno {
+	case 0:
+	case unix.EAGAIN, unix.EINTR:
 		return 0, nil
-	case errno == unix.EBADF || errno == unix.ENOTSOCK:
+	case unix.EBADF, unix.ENOTSOCK:
 		return 0, fmt.Errorf("listen %s: %w", s.addr, errno)
 	default: // an ICMP error that came back, a shortage of memory: the next call is another matter
 		s.failures.Add(1)

@@ -71,7 +71,7 @@ func TestBothFamilies(t *testing.T) {
 			if err != nil {
 				t.Skip(err)
 			}
-			defer g.Close() //nolint:errcheck // closed again below
+			defer g.Close()
 			conn := dial(t, c.network, c.to, g.Addr().Port())
 			sizes := []int{0, 1, 1464, 9000, 65507}
 			if c.network == "udp6" {

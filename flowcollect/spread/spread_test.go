@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/weir-ddos/weir/dataplane/nets"
 	"github.com/weir-ddos/weir/dataplane/traffic"
@@ -380,13 +379,6 @@ func TestFullTableSpreadsForTheNetwork(t *testing.T) {
 		if n < 4_900_000 || n > 5_100_000 {
 			t.Errorf("v6 %v: %d bytes in a second in the middle, want about 5000000", v6, n)
 		}
-	}
-}
-
-func TestEntrySize(t *testing.T) {
-	t.Parallel()
-	if n := unsafe.Sizeof(entry{}); n+8 != EntrySize {
-		t.Errorf("an entry has %d bytes, EntrySize says %d", n, EntrySize-8)
 	}
 }
 
