@@ -41,15 +41,50 @@ type accounted struct {
 	Bytes   uint64 `json:"bytes"`
 }
 
-// account runs a program of pmacct over a capture and returns what it counted, scaled: nothing when it printed nothing.
-func account(t *testing.T, name, capture, aggregate string) (out []accounted) {
+// run is a program of pmacct that reads a capture. It waits for seconds at both ends, so that many run at a time.
+type run struct {
+	flows []accounted
+	err   error
+	done  chan struct{}
+}
+
+// account starts a program of pmacct over a capture, to count by some primitives, scaled.
+func account(t *testing.T, name, capture, aggregate string) *run {
 	t.Helper()
-	bin := program(t, name)
-	capture, err := filepath.Abs(capture)
-	if err != nil {
-		t.Fatal(err)
+	bin, dir := program(t, name), t.TempDir()
+	r := &run{done: make(chan struct{})}
+	ctx := t.Context()
+	go func() {
+		defer close(r.done)
+		r.flows, r.err = accountIn(ctx, dir, name, bin, capture, aggregate)
+	}()
+	return r
+}
+
+// wait returns what was counted: nothing when nothing was printed.
+func (r *run) wait(t *testing.T) []accounted {
+	t.Helper()
+	<-r.done
+	if r.err != nil {
+		t.Fatal(r.err)
 	}
-	dir := t.TempDir()
+	return r.flows
+}
+
+// sum is what was counted in all.
+func (r *run) sum(t *testing.T) (sum accounted) {
+	t.Helper()
+	for _, a := range r.wait(t) {
+		sum.Packets += a.Packets
+		sum.Bytes += a.Bytes
+	}
+	return sum
+}
+
+func accountIn(ctx context.Context, dir, name, bin, capture, aggregate string) (out []accounted, err error) {
+	if capture, err = filepath.Abs(capture); err != nil {
+		return nil, err
+	}
 	conf := filepath.Join(dir, "pmacct.conf")
 	text := fmt.Sprintf(`pcap_savefile: %s
 pcap_savefile_wait: 2
@@ -62,36 +97,33 @@ aggregate: %s
 daemonize: false
 `, capture, dir, aggregate, name)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, bin, "-f", conf)
 	cmd.Dir = dir
 	log, err := cmd.CombinedOutput()
 	if ctx.Err() != nil || !strings.Contains(string(log), "Purging cache - END") {
-		t.Fatalf("%s did not end by itself: %v\n%s", name, err, log)
+		return nil, fmt.Errorf("%s did not end by itself: %w\n%s", name, cmp.Or(ctx.Err(), err, errors.New("it accounted nothing")), log)
 	}
 	f, err := os.Open(filepath.Join(dir, "out.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // it makes the file for the first line
+		return nil, nil // it makes the file for the first line
 	}
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	defer f.Close()
 	sc := bufio.NewScanner(f)
 	for sc.Scan() {
 		var a accounted
 		if err := json.Unmarshal(sc.Bytes(), &a); err != nil {
-			t.Fatalf("%s wrote %q: %v", name, sc.Text(), err)
+			return nil, fmt.Errorf("%s wrote %q: %w", name, sc.Text(), err)
 		}
 		out = append(out, a)
 	}
-	if err := sc.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return out, sc.Err()
 }
 
 // scaled is what we make of a capture, scaled by sampling rates, by flow key.
@@ -120,7 +152,7 @@ func TestNfacctdTotals(t *testing.T) {
 	t.Parallel()
 	dir := shared(t)
 	program(t, "nfacctd")
-	for _, c := range []struct{ capture, deviation string }{
+	cases := []struct{ capture, deviation string }{
 		{"generated/sf-v5-s10", ""},
 		{"generated/sf-v9-s10", ""},
 		{"generated/sf-v10-s10", ""},
@@ -142,16 +174,15 @@ func TestNfacctdTotals(t *testing.T) {
 		{"logstash-codec-netflow_ipfix_test_viptela", ""},
 		{"graylog-plugin-netflow_netflow9", "its v9 reader stops at the header's count, which counts templates only here: sampling options are lost with the rest"},
 		{"calmh-ipfix_parser_test-TestParsingBufferAll", "it leaves out records that have packets but no bytes"},
-	} {
+	}
+	runs := make([]*run, len(cases))
+	for i, c := range cases {
+		runs[i] = account(t, "nfacctd", filepath.Join(dir, c.capture+".pcap"), "sampling_rate")
+	}
+	for i, c := range cases {
 		t.Run(filepath.Base(c.capture), func(t *testing.T) {
-			t.Parallel()
-			path := filepath.Join(dir, c.capture+".pcap")
-			var theirs accounted
-			for _, a := range account(t, "nfacctd", path, "sampling_rate") {
-				theirs.Packets += a.Packets
-				theirs.Bytes += a.Bytes
-			}
-			ours, _ := scaled(t, path)
+			theirs := runs[i].sum(t)
+			ours, _ := scaled(t, filepath.Join(dir, c.capture+".pcap"))
 			if same := ours == theirs; same != (c.deviation == "") {
 				t.Errorf("ours %d packets, %d bytes; nfacctd's %d, %d; known deviation %q", ours.Packets, ours.Bytes, theirs.Packets, theirs.Bytes, c.deviation)
 			}
@@ -164,11 +195,15 @@ func TestSfacctdOldVersions(t *testing.T) {
 	t.Parallel()
 	dir := shared(t)
 	program(t, "sfacctd")
-	for _, name := range []string{"sflow-v2-synthetic", "sflow-v4-synthetic"} {
+	names := []string{"sflow-v2-synthetic", "sflow-v4-synthetic"}
+	runs := make([]*run, len(names))
+	for i, name := range names {
+		runs[i] = account(t, "sfacctd", filepath.Join(dir, "generated", name+".pcap"), "src_host,dst_host,src_port,dst_port,proto")
+	}
+	for i, name := range names {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			path := filepath.Join(dir, "generated", name+".pcap")
-			theirs := account(t, "sfacctd", path, "src_host,dst_host,src_port,dst_port,proto")
+			theirs := runs[i].wait(t)
 			_, ours := scaled(t, path)
 			for _, list := range [][]accounted{ours, theirs} {
 				slices.SortFunc(list, func(a, b accounted) int { return cmp.Compare(a.Src+a.Dst, b.Src+b.Dst) })
@@ -185,11 +220,7 @@ func TestSfacctdOldVersions(t *testing.T) {
 func TestSfacctdEffectiveRate(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(shared(t), "generated", "pm-sf.pcap")
-	var theirs accounted
-	for _, a := range account(t, "sfacctd", path, "sampling_rate") {
-		theirs.Packets += a.Packets
-		theirs.Bytes += a.Bytes
-	}
+	theirs := account(t, "sfacctd", path, "sampling_rate").sum(t)
 	ours, _ := scaled(t, path)
 	for _, d := range [][2]uint64{{ours.Packets, theirs.Packets}, {ours.Bytes, theirs.Bytes}} {
 		if low, high := min(d[0], d[1]), max(d[0], d[1]); low == 0 || float64(high)/float64(low) > 1.05 {
