@@ -55,8 +55,11 @@ func Check(args []string, stdout, stderr io.Writer) int {
 		_, _ = stdout.Write(text) // a broken pipe is the reader's affair
 		return 0
 	}
-	fmt.Fprintf(stdout, "%s: valid: %s, %s, %s\n", *path,
-		plural(len(c.Networks), "network"), plural(len(c.Ports), "port"), plural(len(c.Hostgroups), "hostgroup"))
+	sources := plural(len(c.Ports), "port")
+	if n := len(c.Flows.Listeners); n > 0 {
+		sources += ", " + plural(n, "listener")
+	}
+	fmt.Fprintf(stdout, "%s: valid: %s, %s, %s\n", *path, plural(len(c.Networks), "network"), sources, plural(len(c.Hostgroups), "hostgroup"))
 	return 0
 }
 

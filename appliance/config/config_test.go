@@ -181,11 +181,11 @@ func TestValidateAgreesWithParse(t *testing.T) {
 // Flows alone are a source.
 func TestFlowsWithoutPorts(t *testing.T) {
 	t.Parallel()
-	c, err := Parse("x", []byte("networks: [192.0.2.0/24, 2001:db8::/32]\nflows:\n  listeners:\n    - {address: '::', ports: [2055, 4739]}\n"))
+	c, err := Parse("x", []byte("networks: [192.0.2.0/24, 2001:db8::/32]\nflows:\n  listeners:\n    - {port: 6343}\n    - {address: '::', ports: [2055, 4739]}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l := c.Flows.Listeners; len(c.Ports) != 0 || len(l) != 1 || len(l[0].Ports) != 2 || l[0].Ports[1] != 4739 {
+	if l := c.Flows.Listeners; len(c.Ports) != 0 || len(l) != 2 || l[0].Port != 6343 || len(l[1].Ports) != 2 || l[1].Ports[1] != 4739 {
 		t.Errorf("%+v", l)
 	}
 	text, err := c.Dump()

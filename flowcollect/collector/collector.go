@@ -85,7 +85,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		return nil, err
 	}
 	for _, l := range cfg.Listeners {
-		for _, port := range l.Ports {
+		for _, port := range l.ports() {
 			if err := c.listen(l, port); err != nil {
 				return nil, errors.Join(err, c.close())
 			}

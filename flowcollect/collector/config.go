@@ -60,10 +60,12 @@ type Config struct {
 
 // Listener is one address with one or more UDP ports.
 type Listener struct {
-	// Address is what to listen on; :: is every address, IPv4 and IPv6.
-	Address netip.Addr `json:"address"`
-	// Ports are the UDP ports: 2055 is usual for NetFlow, 4739 for IPFIX, 6343 for sFlow.
-	Ports []uint16 `json:"ports"`
+	// Address is what to listen on. Empty means ::, which is every address, IPv4 and IPv6.
+	Address netip.Addr `json:"address,omitempty"`
+	// Port is the UDP port: 2055 is usual for NetFlow, 4739 for IPFIX, 6343 for sFlow.
+	Port uint16 `json:"port,omitempty"`
+	// Ports are more UDP ports, with or without port.
+	Ports []uint16 `json:"ports,omitempty"`
 	// Protocol is netflow (v1, v5, v7, v9 and IPFIX), sflow, or auto, which tells them apart by their content. Empty means auto.
 	Protocol string `json:"protocol,omitempty"`
 	// Sockets is how many sockets, each with a worker, share a port, at most 64; datagrams are dealt out evenly among them.
@@ -153,14 +155,14 @@ func (c Config) checkListeners() (errs []error) {
 	for i, l := range c.Listeners {
 		at := fmt.Sprintf("listeners[%d].", i)
 		errs = append(errs, oneOf(at+"protocol", l.Protocol, "", "netflow", "sflow", "auto"))
-		if !l.Address.IsValid() {
-			errs = append(errs, fmt.Errorf("%saddress: must be set; :: is every address", at))
+		if l.Address.Zone() != "" || l.Address.Is4In6() {
+			errs = append(errs, fmt.Errorf("%saddress: %s is not a plain address", at, l.Address))
 		}
-		if len(l.Ports) == 0 {
-			errs = append(errs, fmt.Errorf("%sports: must list at least one UDP port", at))
+		if len(l.ports()) == 0 {
+			errs = append(errs, fmt.Errorf("%sport: must be set to a UDP port, or ports to several", at))
 		}
-		for _, p := range l.Ports {
-			if key := netip.AddrPortFrom(l.Address, p); p == 0 || seen[key] {
+		for _, p := range l.ports() {
+			if key := netip.AddrPortFrom(l.address(), p); p == 0 || seen[key] {
 				errs = append(errs, fmt.Errorf("%sports: %d is zero or listed twice", at, p))
 			} else {
 				seen[key] = true
@@ -252,15 +254,31 @@ func between(key string, v, lo, hi time.Duration) error {
 // Sockets is how many sockets, and so workers and shards, c has.
 func (c Config) Sockets() (n int) {
 	for _, l := range c.Listeners {
-		n += len(l.Ports) * listen.Config{Sockets: l.Sockets}.Count()
+		n += len(l.ports()) * listen.Config{Sockets: l.Sockets}.Count()
 	}
 	return n
+}
+
+// ports are all ports of a listener.
+func (l Listener) ports() []uint16 {
+	if l.Port == 0 {
+		return l.Ports
+	}
+	return append([]uint16{l.Port}, l.Ports...)
+}
+
+// address is what is bound.
+func (l Listener) address() netip.Addr {
+	if !l.Address.IsValid() {
+		return netip.IPv6Unspecified()
+	}
+	return l.Address
 }
 
 // open translates one port of a listener.
 func (l Listener) open(port uint16) listen.Config {
 	c := listen.DefaultConfig()
-	c.Address, c.Port, c.Sockets = l.Address, port, l.Sockets
+	c.Address, c.Port, c.Sockets = l.address(), port, l.Sockets
 	if l.Buffer > 0 {
 		c.Buffer = l.Buffer
 	}

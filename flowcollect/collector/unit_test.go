@@ -255,10 +255,11 @@ func TestConfigValidate(t *testing.T) {
 		"templates.max_per_exporter:": func(c *Config) { c.Templates.MaxPerExporter = 0 },
 		"filter.rules[0]:":            func(c *Config) { c.Filter.Rules = []string{"drop nonsense"} },
 		"filter.lua_timeout:":         func(c *Config) { c.Filter.LuaTimeout = -1 },
-		"listeners[0].address:":       func(c *Config) { c.Listeners = []Listener{{Ports: []uint16{2055}}} },
-		"listeners[0].ports:":         func(c *Config) { c.Listeners = []Listener{{Address: netip.IPv6Unspecified()}} },
+		"listeners[0].address:":       func(c *Config) { c.Listeners = []Listener{{Address: netip.MustParseAddr("fe80::1%lo"), Port: 2055}} },
+		"listeners[0].port:":          func(c *Config) { c.Listeners = []Listener{{Address: netip.IPv6Unspecified()}} },
+		"listeners[0].ports:":         func(c *Config) { c.Listeners = []Listener{{Port: 2055, Ports: []uint16{2055}}} },
 		"listeners[1].ports:": func(c *Config) {
-			c.Listeners = []Listener{{Address: netip.IPv6Unspecified(), Ports: []uint16{1}}, {Address: netip.IPv6Unspecified(), Ports: []uint16{1}}}
+			c.Listeners = []Listener{{Port: 1}, {Address: netip.IPv6Unspecified(), Ports: []uint16{1}}}
 		},
 		"listeners[0].protocol:": func(c *Config) { c.Listeners = []Listener{{Protocol: "ipx"}} },
 		"listeners[0].sockets:":  func(c *Config) { c.Listeners = []Listener{{Sockets: 65}} },
