@@ -48,6 +48,7 @@ var scenarios = []scenario{
 	{"ports", "CPU a packet through AF_XDP and AF_PACKET on veth, next to bare counters on the same socket", false, portsPath},
 	{"blackholes", "10,000 routes from the wanted set to BIRD", true, blackholes},
 	{"latency", "first packet of an attack to the route at BIRD", true, firstPacketToRoute},
+	{"flows", "flow records: decode, sample, count, next to goflow2; and received over loopback", false, flowRecords},
 }
 
 func main() {
