@@ -2,8 +2,8 @@
 SHELL := /bin/sh
 GO ?= go
 BIN := bin
-# What tests use besides Go: routers, an independent decoder, namespaces.
-TEST_PACKAGES := bird2 frr tshark iproute2 ethtool procps libcap2-bin
+# What tests use besides Go: routers, an independent decoder, real flow exporters, namespaces.
+TEST_PACKAGES := bird2 frr tshark softflowd pmacct openvswitch-switch iproute2 ethtool procps libcap2-bin
 RUN_PACKAGES := bird2 iproute2 ethtool
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/weir-ddos/weir/appliance/version.Version=$(VERSION)

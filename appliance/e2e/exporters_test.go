@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weir-ddos/weir/controlplane/mitigate/bgp/routertest"
+	"github.com/weir-ddos/weir/flowcollect/collector"
 	"github.com/weir-ddos/weir/tools/lab"
 	"github.com/weir-ddos/weir/tools/trafficgen/gen"
 	"github.com/weir-ddos/weir/tools/trafficgen/send"
@@ -215,7 +216,11 @@ func TestExporterTotals(t *testing.T) {
 	y.expectCounted(w, list)
 }
 
-// TestOpenVSwitchTotals has one bridge export the same live traffic as sFlow, NetFlow and IPFIX at once.
+// switchWithin is sampledWithin for one packet in four of 4,000.
+const switchWithin = 0.2
+
+// TestOpenVSwitchTotals has one bridge export the same live traffic as sFlow, NetFlow and IPFIX at once, to an appliance that is then
+// started again: Open vSwitch sends its IPFIX templates once in ten minutes, and not because a collector is new.
 func TestOpenVSwitchTotals(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, "ovsdb-server", "ovs-vswitchd")
@@ -225,23 +230,48 @@ func TestOpenVSwitchTotals(t *testing.T) {
 	w := y.start(y.Base() + y.flows(ipfix.rule("sampling: ignore, count: ingress")) + quietConfig)
 	sw := y.startOVS()
 	sw.bridge("br0", "a1", map[string]end{"sflow": sflow, "netflow": netflow, "ipfix": ipfix})
+	y.switched(w, sw, sflow, netflow, ipfix)
 
+	before := y.exporter(w, ipfix)
+	if err := w.Stop(patience); err != nil {
+		t.Fatal(err)
+	}
+	w = y.restart()
+	y.switched(w, sw, sflow, netflow, ipfix)
+	if after := y.exporter(w, ipfix); before.Templates == 0 || after.Templates > 0 {
+		t.Errorf("%d templates before the restart and %d after: the switch was to send them once", before.Templates, after.Templates)
+	}
+}
+
+// switched sends packets of both families through the bridge and holds what is counted against them.
+func (y *yard) switched(w *lab.Weir, sw *ovs, sflow, netflow, ipfix end) {
+	y.t.Helper()
 	var l loads
 	for _, target := range []string{"10.0.9.1", "2001:db8:9::1"} {
-		s := gen.Scenario{Seed: 9, Streams: []gen.Stream{{Kind: "quic", Target: target, PPS: 500, Count: 3000, Flows: 20}}}
-		if _, err := y.Send(t.Context(), s, send.Config{Device: "a0", Sent: l.count}); err != nil {
-			t.Fatal(err)
+		s := gen.Scenario{Seed: 9, Streams: []gen.Stream{{Kind: "quic", Target: target, PPS: 800, Count: 2000, Flows: 20}}}
+		if _, err := y.Send(y.t.Context(), s, send.Config{Device: "a0", Sent: l.count}); err != nil {
+			y.t.Fatal(err)
 		}
 	}
 	hit, missed, err := sw.received()
-	t.Logf("%d sent, the switch has %d and %d through its slow path: %v", l.all().packets, hit, missed, err)
+	y.t.Logf("%d sent, the switch has seen %d and %d through its slow path so far: %v", l.all().packets, hit, missed, err)
 	// Open vSwitch gives a datagram of NetFlow v5 the number of its last flow, and not of its first; in IPFIX it begins with 1 and
 	// counts no options.
 	y.expectCounted(w, []*metered{
-		{name: "ovs sflow 1:4", end: sflow, packets: l.all().packets, bytes: l.all().frame, tolerance: sampledWithin},
+		{name: "ovs sflow 1:4", end: sflow, packets: l.all().packets, bytes: l.all().frame, tolerance: switchWithin},
 		{name: "ovs netflow", end: netflow, packets: l.v4.packets, bytes: l.v4.frame, tolerance: exact, odd: true},
-		{name: "ovs ipfix 1:4", end: ipfix, packets: l.all().packets, bytes: l.all().ip, tolerance: sampledWithin, odd: true},
+		{name: "ovs ipfix 1:4", end: ipfix, packets: l.all().packets, bytes: l.all().ip, tolerance: switchWithin, odd: true},
 	})
+}
+
+// exporter is what the appliance knows of one.
+func (y *yard) exporter(w *lab.Weir, e end) collector.ExporterStats {
+	y.t.Helper()
+	all, err := exporters(w)
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	return all[e.exporter]
 }
 
 // attackConfig bans above 200 packets a second: sampled exports of the attack are far below that unless they are scaled.
