@@ -33,6 +33,9 @@ func (l *counterList) flows(s *collector.Stats) {
 		l.add(f.prefix+"_total_flows", float64(records), "flows", "flow records read")
 		netflow += datagrams
 		all += records
+		if records == 0 {
+			continue
+		}
 		for i, name := range collector.DurationNames() {
 			var n uint64
 			for _, p := range f.protocols {
