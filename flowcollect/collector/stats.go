@@ -113,7 +113,8 @@ type ExporterStats struct {
 	// UnknownTemplateSets are data sets that came before their template; UnknownRate records whose sampling rate was not known.
 	UnknownTemplateSets uint64 `json:"unknown_template_sets"`
 	UnknownRate         uint64 `json:"unknown_rate"`
-	// Lost is by protocol, in what its sequence numbers count: records for NetFlow v5 and IPFIX, datagrams for v9 and sFlow.
+	// Lost is by protocol, in what its sequence numbers count: records for NetFlow v5 and IPFIX, datagrams for v9 and sFlow. What
+	// another worker is reading at this moment is in it until that has been read, and counts as Late then.
 	Lost map[string]uint64 `json:"lost,omitempty"`
 	// Late datagrams came after a later one, Restarts is how often a sequence began anew.
 	Late     uint64 `json:"late"`
