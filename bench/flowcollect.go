@@ -64,8 +64,10 @@ func receiveRow(r flows.ReceiveResult) Row {
 	out := Row{
 		Scenario: "flows", Case: name, Unit: "ns", Median: ns, Min: ns, Max: ns, Runs: 1,
 		Beside: []Beside{
-			{"rate a core", r.PerCore() / 1e6, "M/s"}, {"rate", float64(r.Records) / r.Took.Seconds() / 1e6, "M/s"},
-			{"datagrams lost", float64(r.Lost), ""}, {"longest tick", r.MaxTick.Seconds() * 1000, "ms"},
+			{"rate a core", r.PerCore() / 1e6, "M/s"},
+			{"rate", float64(r.Records) / r.Took.Seconds() / 1e6, "M/s"},
+			{"datagrams lost", float64(r.Lost), ""},
+			{"longest tick", r.MaxTick.Seconds() * 1000, "ms"},
 		},
 	}
 	if r.Hosts == 1<<20 && (r.Protocol == flows.NetFlow9 || r.Protocol == flows.IPFIX) {

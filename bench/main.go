@@ -88,7 +88,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // a temporary directory
 	if slices.ContainsFunc(chosen, func(s scenario) bool { return s.needsWeir }) {
 		if b.weir, err = build(ctx, dir); err != nil {
 			return err

@@ -34,7 +34,7 @@ func capture(t *testing.T, name string) (path string, frames uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return path, uint64(r.Packets)
+	return path, r.Packets
 }
 
 // bench is one appliance under test.

@@ -436,7 +436,7 @@ func pairsOf(prefixes []netip.Prefix, v6 bool, mix string) [][2][16]byte {
 	for i := range pairs {
 		pairs[i] = [2][16]byte{inside(), inside()}
 		if mix == "outside+inside" {
-			a := randomPrefix(r, v6).Addr()
+			var a netip.Addr
 			if v6 {
 				a = netip.AddrFrom16([16]byte{0x20 | byte(r.Uint32())&0x1f, byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32())})
 			} else {

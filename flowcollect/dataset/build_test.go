@@ -2,9 +2,7 @@ package dataset_test
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"net/netip"
-	"strings"
 	"testing"
 
 	"github.com/weir-ddos/weir/flowcollect/record"
@@ -37,16 +35,6 @@ func cat(parts ...[]byte) []byte {
 		out = append(out, p...)
 	}
 	return out
-}
-
-// raw reads hexadecimal with spaces.
-func raw(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
 
 func ip(s string) []byte { return netip.MustParseAddr(s).AsSlice() }

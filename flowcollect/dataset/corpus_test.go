@@ -168,14 +168,22 @@ func TestCorpusIndex(t *testing.T) {
 
 // deviations are the groups whose line in the index is not what the capture holds.
 var deviations = map[string]struct{ why, want string }{
-	"calmh-ipfix_parser_test-TestVersionError": {"the capture has two datagrams, one of them a copy with a byte more",
-		"2 dg, 0/0 tpl, 0/0 rec, 0/0"},
-	"logstash-codec-netflow_netflow9_test_h3c_netstream_varstring": {"a field of length 65535 in v9 is of variable length: FLOWS.md 3.4 says that goflow2's one record is right",
-		"2 dg, 1/0 tpl, 1/0 rec, 702/9"},
-	"python-netflow_PACKET_V1": {"softflowd's v1 records have 48 bytes: both are whole, as tshark says",
-		"1 dg, 0/0 tpl, 2/0 rec, 1680/20"},
-	"tcpdump_sflow_multiple_counter_30_pdus": {"only its five NetFlow datagrams are read here",
-		"5 dg, 0/0 tpl, 7/0 rec, 1953/12"},
+	"calmh-ipfix_parser_test-TestVersionError": {
+		"the capture has two datagrams, one of them a copy with a byte more",
+		"2 dg, 0/0 tpl, 0/0 rec, 0/0",
+	},
+	"logstash-codec-netflow_netflow9_test_h3c_netstream_varstring": {
+		"a field of length 65535 in v9 is of variable length: FLOWS.md 3.4 says that goflow2's one record is right",
+		"2 dg, 1/0 tpl, 1/0 rec, 702/9",
+	},
+	"python-netflow_PACKET_V1": {
+		"softflowd's v1 records have 48 bytes: both are whole, as tshark says",
+		"1 dg, 0/0 tpl, 2/0 rec, 1680/20",
+	},
+	"tcpdump_sflow_multiple_counter_30_pdus": {
+		"only its five NetFlow datagrams are read here",
+		"5 dg, 0/0 tpl, 7/0 rec, 1953/12",
+	},
 }
 
 // TestGeneratedExact holds the decoders to the captures of real exporters that were fed with one known input.

@@ -24,8 +24,26 @@ func (c *counter) Record(r *record.Record) {
 
 // twenty are the 20 fields of a typical router.
 var twenty = []el{
-	{8, 4, 0}, {12, 4, 0}, {5, 1, 0}, {4, 1, 0}, {7, 2, 0}, {11, 2, 0}, {32, 2, 0}, {10, 4, 0}, {58, 2, 0}, {9, 1, 0}, {13, 1, 0}, {16, 4, 0}, {17, 4, 0}, {15, 4, 0},
-	{6, 1, 0}, {14, 4, 0}, {1, 8, 0}, {2, 8, 0}, {22, 4, 0}, {21, 4, 0},
+	{8, 4, 0},
+	{12, 4, 0},
+	{5, 1, 0},
+	{4, 1, 0},
+	{7, 2, 0},
+	{11, 2, 0},
+	{32, 2, 0},
+	{10, 4, 0},
+	{58, 2, 0},
+	{9, 1, 0},
+	{13, 1, 0},
+	{16, 4, 0},
+	{17, 4, 0},
+	{15, 4, 0},
+	{6, 1, 0},
+	{14, 4, 0},
+	{1, 8, 0},
+	{2, 8, 0},
+	{22, 4, 0},
+	{21, 4, 0},
 }
 
 func twentyFlow(i int) []byte {
@@ -65,8 +83,10 @@ func benches(t testing.TB) []bench {
 		{"ipfix-varlen", 20, msg10(0, set(2, tpl(300, varFields...))), msg10(0, set(300, many(20, func(i int) []byte { return cat(twentyFlow(i), []byte("\x05hello")) })))},
 		{"ipfix-template-each", 20, nil, msg10(0, set(2, tpl(300, twenty...)), set(300, many(20, twentyFlow)))},
 		{"ipfix-315", 10, msg10(0, set(2, tpl(300, el{312, 2, 0}, el{315, 65535, 0}))), msg10(0, set(300, many(10, func(int) []byte { return cat(u16(len(frame)), []byte{byte(len(frame))}, frame) })))},
-		{"ipfix-biflow", 20, msg10(0, set(2, tpl(300, append(twenty[:len(twenty):len(twenty)], el{1, 8, 29305}, el{2, 8, 29305})...))),
-			msg10(0, set(300, many(20, func(i int) []byte { return cat(twentyFlow(i), u64(5), u64(1)) })))},
+		{
+			"ipfix-biflow", 20, msg10(0, set(2, tpl(300, append(twenty[:len(twenty):len(twenty)], el{1, 8, 29305}, el{2, 8, 29305})...))),
+			msg10(0, set(300, many(20, func(i int) []byte { return cat(twentyFlow(i), u64(5), u64(1)) }))),
+		},
 	}
 }
 

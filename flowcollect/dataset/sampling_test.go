@@ -27,50 +27,88 @@ func TestSamplingTable(t *testing.T) {
 		want   []float64
 		from   record.RateSource
 	}{
-		{name: "v9 SRX, system scope of length 0", v9: true, scopes: 1, opt: []el{{1, 0, 0}, {34, 4, 0}, {35, 1, 0}},
-			data: [][]byte{cat(u32(1000), []byte{2})}, flows: [][]byte{nil}, want: []float64{1000}, from: record.RateDomain},
-		{name: "v9 softflowd, interface scope 0 is all", v9: true, scopes: 1, opt: []el{{2, 4, 0}, {34, 4, 0}, {35, 1, 0}},
-			data: [][]byte{cat(u32(0), u32(10), []byte{2})}, flows: [][]byte{nil}, want: []float64{10}, from: record.RateDomain},
-		{name: "v9 interface scope", v9: true, scopes: 1, opt: []el{{2, 4, 0}, {34, 4, 0}}, extra: []el{{10, 4, 0}, {14, 4, 0}},
+		{
+			name: "v9 SRX, system scope of length 0", v9: true, scopes: 1, opt: []el{{1, 0, 0}, {34, 4, 0}, {35, 1, 0}},
+			data: [][]byte{cat(u32(1000), []byte{2})}, flows: [][]byte{nil}, want: []float64{1000}, from: record.RateDomain,
+		},
+		{
+			name: "v9 softflowd, interface scope 0 is all", v9: true, scopes: 1, opt: []el{{2, 4, 0}, {34, 4, 0}, {35, 1, 0}},
+			data: [][]byte{cat(u32(0), u32(10), []byte{2})}, flows: [][]byte{nil}, want: []float64{10}, from: record.RateDomain,
+		},
+		{
+			name: "v9 interface scope", v9: true, scopes: 1, opt: []el{{2, 4, 0}, {34, 4, 0}}, extra: []el{{10, 4, 0}, {14, 4, 0}},
 			data:  [][]byte{cat(u32(3), u32(10)), cat(u32(7), u32(70))},
 			flows: [][]byte{cat(u32(3), u32(9)), cat(u32(9), u32(7)), cat(u32(7), u32(3)), cat(u32(9), u32(9))},
-			want:  []float64{10, 70, 70, 0}, from: record.RateInterface},
-		{name: "v9 ASR9k, samplers 1 and 2 of one domain", v9: true, scopes: 1, opt: []el{{1, 4, 0}, {48, 2, 0}, {50, 4, 0}, {49, 1, 0}, {84, 32, 0}}, extra: []el{{48, 2, 0}},
+			want:  []float64{10, 70, 70, 0}, from: record.RateInterface,
+		},
+		{
+			name: "v9 ASR9k, samplers 1 and 2 of one domain", v9: true, scopes: 1, opt: []el{{1, 4, 0}, {48, 2, 0}, {50, 4, 0}, {49, 1, 0}, {84, 32, 0}}, extra: []el{{48, 2, 0}},
 			data:  [][]byte{cat(u32(0), u16(1), u32(2000), []byte{2}, name[:32]), cat(u32(0), u16(2), u32(4000), []byte{2}, name[:32])},
-			flows: [][]byte{u16(1), u16(2), u16(1), u16(3)}, want: []float64{2000, 4000, 2000, 0}, from: record.RateSelector},
-		{name: "v9 NCS, sampler 1 30000 with 34 besides", v9: true, scopes: 1, opt: []el{{1, 4, 0}, {48, 2, 0}, {50, 4, 0}, {49, 1, 0}, {34, 4, 0}}, extra: []el{{48, 4, 0}},
-			data: [][]byte{cat(u32(0), u16(1), u32(30000), []byte{2}, u32(1))}, flows: [][]byte{u32(1)}, want: []float64{30000}, from: record.RateSelector},
-		{name: "v9 pmacct, sampler id of 1 byte", v9: true, scopes: 1, opt: []el{{1, 4, 0}, {48, 1, 0}, {49, 1, 0}, {50, 4, 0}}, extra: []el{{48, 1, 0}},
-			data: [][]byte{cat(u32(0), []byte{1, 2}, u32(10))}, flows: [][]byte{{1}}, want: []float64{10}, from: record.RateSelector},
-		{name: "v9 FortiGate, timeouts and totals besides", v9: true, scopes: 1, opt: []el{{1, 2, 0}, {40, 8, 0}, {41, 8, 0}, {42, 8, 0}, {36, 2, 0}, {37, 2, 0}, {34, 4, 0}, {35, 1, 0}},
-			data: [][]byte{cat(u16(0), u64(1), u64(2), u64(3), u16(60), u16(15), u32(1), []byte{0})}, flows: [][]byte{nil}, want: []float64{1}, from: record.RateDomain},
-		{name: "v9 mode 2 interval 0 is unsampled, not times zero", v9: true, scopes: 1, opt: []el{{1, 4, 0}, {48, 1, 0}, {49, 1, 0}, {50, 4, 0}}, extra: []el{{48, 1, 0}},
-			data: [][]byte{cat(u32(0), []byte{0, 2}, u32(0))}, flows: [][]byte{{0}}, want: []float64{1}, from: record.RateSelector},
-		{name: "v9 Huawei, rate in the record, 0 is unsampled", v9: true, extra: []el{{34, 4, 0}, {35, 1, 0}},
-			flows: [][]byte{cat(u32(2048), []byte{1}), cat(u32(0), []byte{0})}, want: []float64{2048, 1}, from: record.RateRecord},
-		{name: "IPFIX Juniper MX, scope 144", scopes: 1, opt: []el{{144, 4, 0}, {34, 4, 0}, {36, 2, 0}, {37, 2, 0}},
-			data: [][]byte{cat(u32(9), u32(1000), u16(60), u16(15))}, flows: [][]byte{nil}, want: []float64{1000}, from: record.RateDomain},
-		{name: "IPFIX softflowd, 305 and 306", scopes: 1, opt: []el{{143, 4, 0}, {160, 8, 0}, {305, 4, 0}, {306, 4, 0}, {304, 2, 0}},
-			data: [][]byte{cat(u32(0), u64(1e12), u32(1), u32(9), u16(1))}, flows: [][]byte{nil}, want: []float64{10}, from: record.RateDomain},
-		{name: "IPFIX 3 of 10, systematic", scopes: 1, opt: []el{{143, 4, 0}, {305, 4, 0}, {306, 4, 0}},
-			data: [][]byte{cat(u32(0), u32(3), u32(7))}, flows: [][]byte{nil}, want: []float64{10.0 / 3}, from: record.RateDomain},
-		{name: "IPFIX by template, 149 and 145 (mpls 1/9, physical interfaces 1/999)", scopes: 2, opt: []el{{149, 4, 0}, {145, 2, 0}, {304, 2, 0}, {305, 4, 0}, {306, 4, 0}},
-			data: [][]byte{cat(u32(0), u16(300), u16(1), u32(1), u32(9)), cat(u32(0), u16(301), u16(1), u32(1), u32(999))}, flows: [][]byte{nil}, want: []float64{10}, from: record.RateTemplate},
-		{name: "IPFIX IOS-XR, selector scope, 305 alone is 1:n, flows name a sampler", scopes: 1, opt: []el{{302, 4, 0}, {305, 4, 0}, {304, 2, 0}, {84, 90, 0}}, extra: []el{{48, 4, 0}},
+			flows: [][]byte{u16(1), u16(2), u16(1), u16(3)}, want: []float64{2000, 4000, 2000, 0}, from: record.RateSelector,
+		},
+		{
+			name: "v9 NCS, sampler 1 30000 with 34 besides", v9: true, scopes: 1, opt: []el{{1, 4, 0}, {48, 2, 0}, {50, 4, 0}, {49, 1, 0}, {34, 4, 0}}, extra: []el{{48, 4, 0}},
+			data: [][]byte{cat(u32(0), u16(1), u32(30000), []byte{2}, u32(1))}, flows: [][]byte{u32(1)}, want: []float64{30000}, from: record.RateSelector,
+		},
+		{
+			name: "v9 pmacct, sampler id of 1 byte", v9: true, scopes: 1, opt: []el{{1, 4, 0}, {48, 1, 0}, {49, 1, 0}, {50, 4, 0}}, extra: []el{{48, 1, 0}},
+			data: [][]byte{cat(u32(0), []byte{1, 2}, u32(10))}, flows: [][]byte{{1}}, want: []float64{10}, from: record.RateSelector,
+		},
+		{
+			name: "v9 FortiGate, timeouts and totals besides", v9: true, scopes: 1, opt: []el{{1, 2, 0}, {40, 8, 0}, {41, 8, 0}, {42, 8, 0}, {36, 2, 0}, {37, 2, 0}, {34, 4, 0}, {35, 1, 0}},
+			data: [][]byte{cat(u16(0), u64(1), u64(2), u64(3), u16(60), u16(15), u32(1), []byte{0})}, flows: [][]byte{nil}, want: []float64{1}, from: record.RateDomain,
+		},
+		{
+			name: "v9 mode 2 interval 0 is unsampled, not times zero", v9: true, scopes: 1, opt: []el{{1, 4, 0}, {48, 1, 0}, {49, 1, 0}, {50, 4, 0}}, extra: []el{{48, 1, 0}},
+			data: [][]byte{cat(u32(0), []byte{0, 2}, u32(0))}, flows: [][]byte{{0}}, want: []float64{1}, from: record.RateSelector,
+		},
+		{
+			name: "v9 Huawei, rate in the record, 0 is unsampled", v9: true, extra: []el{{34, 4, 0}, {35, 1, 0}},
+			flows: [][]byte{cat(u32(2048), []byte{1}), cat(u32(0), []byte{0})}, want: []float64{2048, 1}, from: record.RateRecord,
+		},
+		{
+			name: "IPFIX Juniper MX, scope 144", scopes: 1, opt: []el{{144, 4, 0}, {34, 4, 0}, {36, 2, 0}, {37, 2, 0}},
+			data: [][]byte{cat(u32(9), u32(1000), u16(60), u16(15))}, flows: [][]byte{nil}, want: []float64{1000}, from: record.RateDomain,
+		},
+		{
+			name: "IPFIX softflowd, 305 and 306", scopes: 1, opt: []el{{143, 4, 0}, {160, 8, 0}, {305, 4, 0}, {306, 4, 0}, {304, 2, 0}},
+			data: [][]byte{cat(u32(0), u64(1e12), u32(1), u32(9), u16(1))}, flows: [][]byte{nil}, want: []float64{10}, from: record.RateDomain,
+		},
+		{
+			name: "IPFIX 3 of 10, systematic", scopes: 1, opt: []el{{143, 4, 0}, {305, 4, 0}, {306, 4, 0}},
+			data: [][]byte{cat(u32(0), u32(3), u32(7))}, flows: [][]byte{nil}, want: []float64{10.0 / 3}, from: record.RateDomain,
+		},
+		{
+			name: "IPFIX by template, 149 and 145 (mpls 1/9, physical interfaces 1/999)", scopes: 2, opt: []el{{149, 4, 0}, {145, 2, 0}, {304, 2, 0}, {305, 4, 0}, {306, 4, 0}},
+			data: [][]byte{cat(u32(0), u16(300), u16(1), u32(1), u32(9)), cat(u32(0), u16(301), u16(1), u32(1), u32(999))}, flows: [][]byte{nil}, want: []float64{10}, from: record.RateTemplate,
+		},
+		{
+			name: "IPFIX IOS-XR, selector scope, 305 alone is 1:n, flows name a sampler", scopes: 1, opt: []el{{302, 4, 0}, {305, 4, 0}, {304, 2, 0}, {84, 90, 0}}, extra: []el{{48, 4, 0}},
 			data:  [][]byte{cat(u32(3), u32(256), u16(1), name), cat(u32(4), u32(1024), u16(1), name)},
-			flows: [][]byte{u32(3), u32(4)}, want: []float64{256, 1024}, from: record.RateSelector},
-		{name: "IPFIX IOS-XR 7, 309 and 310 beat 305, a name of variable length", scopes: 1,
+			flows: [][]byte{u32(3), u32(4)}, want: []float64{256, 1024}, from: record.RateSelector,
+		},
+		{
+			name: "IPFIX IOS-XR 7, 309 and 310 beat 305, a name of variable length", scopes: 1,
 			opt:   []el{{302, 4, 0}, {305, 4, 0}, {304, 2, 0}, {309, 4, 0}, {310, 4, 0}, {84, 90, 0}, {335, 65535, 0}},
 			extra: []el{{302, 8, 0}},
-			data:  [][]byte{cat(u32(1), u32(1), u16(3), u32(1), u32(256), name, []byte{4}, []byte("sampl"[:4]))}, flows: [][]byte{u64(1)}, want: []float64{256}, from: record.RateSelector},
-		{name: "IPFIX pmacct, scope 144, sampler 1", scopes: 1, opt: []el{{144, 4, 0}, {48, 1, 0}, {49, 1, 0}, {50, 4, 0}}, extra: []el{{48, 1, 0}},
-			data: [][]byte{cat(u32(0), []byte{1, 2}, u32(10))}, flows: [][]byte{{1}}, want: []float64{10}, from: record.RateSelector},
-		{name: "IPFIX probability, float64 and float32", scopes: 1, opt: []el{{302, 4, 0}, {311, 8, 0}}, extra: []el{{302, 4, 0}},
-			data: [][]byte{cat(u32(1), u64(math.Float64bits(0.25)))}, flows: [][]byte{u32(1)}, want: []float64{4}, from: record.RateSelector},
-		{name: "IPFIX options of another domain", scopes: 1, domain: 123, opt: []el{{144, 4, 0}, {34, 4, 0}},
-			data: [][]byte{cat(u32(9), u32(64))}, flows: [][]byte{nil}, want: []float64{64}, from: record.RateOther},
-		{name: "IPFIX, in the record beats the options", scopes: 1, opt: []el{{144, 4, 0}, {34, 4, 0}}, extra: []el{{305, 4, 0}, {306, 4, 0}},
-			data: [][]byte{cat(u32(9), u32(64))}, flows: [][]byte{cat(u32(1), u32(1))}, want: []float64{2}, from: record.RateRecord},
+			data:  [][]byte{cat(u32(1), u32(1), u16(3), u32(1), u32(256), name, []byte{4}, []byte("sampl"[:4]))}, flows: [][]byte{u64(1)}, want: []float64{256}, from: record.RateSelector,
+		},
+		{
+			name: "IPFIX pmacct, scope 144, sampler 1", scopes: 1, opt: []el{{144, 4, 0}, {48, 1, 0}, {49, 1, 0}, {50, 4, 0}}, extra: []el{{48, 1, 0}},
+			data: [][]byte{cat(u32(0), []byte{1, 2}, u32(10))}, flows: [][]byte{{1}}, want: []float64{10}, from: record.RateSelector,
+		},
+		{
+			name: "IPFIX probability, float64 and float32", scopes: 1, opt: []el{{302, 4, 0}, {311, 8, 0}}, extra: []el{{302, 4, 0}},
+			data: [][]byte{cat(u32(1), u64(math.Float64bits(0.25)))}, flows: [][]byte{u32(1)}, want: []float64{4}, from: record.RateSelector,
+		},
+		{
+			name: "IPFIX options of another domain", scopes: 1, domain: 123, opt: []el{{144, 4, 0}, {34, 4, 0}},
+			data: [][]byte{cat(u32(9), u32(64))}, flows: [][]byte{nil}, want: []float64{64}, from: record.RateOther,
+		},
+		{
+			name: "IPFIX, in the record beats the options", scopes: 1, opt: []el{{144, 4, 0}, {34, 4, 0}}, extra: []el{{305, 4, 0}, {306, 4, 0}},
+			data: [][]byte{cat(u32(9), u32(64))}, flows: [][]byte{cat(u32(1), u32(1))}, want: []float64{2}, from: record.RateRecord,
+		},
 		{name: "OVS, nothing announced", extra: []el{{61, 1, 0}}, flows: [][]byte{{0}}, want: []float64{0}, from: record.RateUnknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {

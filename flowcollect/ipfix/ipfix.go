@@ -75,7 +75,7 @@ func (d *Decoder) sets(b []byte, pos int, st *record.Stats) record.Code {
 			end = len(b)
 			first = st.Count(first, record.SetTruncated)
 		}
-		c := record.OK
+		var c record.Code
 		switch {
 		case id >= template.FirstData:
 			c = d.reader.Data(id, b, pos+4, end)

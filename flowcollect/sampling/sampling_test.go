@@ -73,8 +73,10 @@ func TestRules(t *testing.T) {
 	t.Parallel()
 	tab := table(t, func(c *Config) {
 		c.Rules = []Rule{
-			{Exporters: netip.MustParsePrefix("0.0.0.0/0"), Default: 1}, {Exporters: netip.MustParsePrefix("192.0.2.0/24"), Default: 2},
-			{Exporters: netip.MustParsePrefix("192.0.2.7/32"), Default: 3}, {Exporters: netip.MustParsePrefix("::/0"), Default: 4},
+			{Exporters: netip.MustParsePrefix("0.0.0.0/0"), Default: 1},
+			{Exporters: netip.MustParsePrefix("192.0.2.0/24"), Default: 2},
+			{Exporters: netip.MustParsePrefix("192.0.2.7/32"), Default: 3},
+			{Exporters: netip.MustParsePrefix("::/0"), Default: 4},
 			{Exporters: netip.MustParsePrefix("2001:db8::/64"), Default: 5},
 		}
 	})

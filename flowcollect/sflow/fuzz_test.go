@@ -44,10 +44,12 @@ func (c *checker) Record(r *record.Record) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, b := range []x{vector4(), vector2(), full(), v5(discard(257, raw(tcp6(9)))),
+	for _, b := range []x{
+		vector4(), vector2(), full(), v5(discard(257, raw(tcp6(9)))),
 		v5(expanded([2]int{0, 5}, [2]int{1, 261}, raw(udp4(9)), item(1024, fields4(150, 17, "203.0.113.1", "203.0.113.2", 4000, 4789, 0, 0)))),
 		v5(flow(item(1003, "172.16.0.2", 65000, 65001, 65002, 2, 2, 2, 65010, 65011, 1, 1, 65012, 1, 7, 100), item(1, 13, 136, 0, []byte(udp4(9))[10:]))),
-		v5(item(4, 1, 0, 3, 1, item(1, generic)))} {
+		v5(item(4, 1, 0, 3, 1, item(1, generic))),
+	} {
 		f.Add([]byte(b))
 	}
 	if files, err := filepath.Glob(filepath.Join("..", "..", "..", "shared", "data", "flow", "*sflow*.pcap")); err == nil {
@@ -89,8 +91,10 @@ func TestAllocs(t *testing.T) {
 	var st record.Stats
 	var sink nothing
 	d := New(Config{}, &sink)
-	for name, b := range map[string]x{"v5": full(), "v4": vector4(), "v2": vector2(), "short": full()[:500], "discards": v5(discard(1, raw(tcp6(5)))),
-		"counters": v5(item(2, 1, 3, 1, item(1, generic)))} {
+	for name, b := range map[string]x{
+		"v5": full(), "v4": vector4(), "v2": vector2(), "short": full()[:500], "discards": v5(discard(1, raw(tcp6(5)))),
+		"counters": v5(item(2, 1, 3, 1, item(1, generic))),
+	} {
 		dg := record.Datagram{Payload: b}
 		if n := testing.AllocsPerRun(100, func() { d.Decode(&dg, &st, &sink) }); n != 0 {
 			t.Errorf("%s: %v allocations a datagram", name, n)

@@ -53,9 +53,11 @@ func (d *Decoder) flow4(c *cursor) bool {
 	if b == nil {
 		return false
 	}
-	*s = Sample{Sequence: be.Uint32(b), Source: compactSource(be.Uint32(b[4:])),
+	*s = Sample{
+		Sequence: be.Uint32(b), Source: compactSource(be.Uint32(b[4:])),
 		Rate: be.Uint32(b[8:]), Pool: be.Uint32(b[12:]), Drops: be.Uint32(b[16:]),
-		Input: Interface{Value: be.Uint32(b[20:])}, Output: Interface{Value: be.Uint32(b[24:])}}
+		Input: Interface{Value: be.Uint32(b[20:])}, Output: Interface{Value: be.Uint32(b[24:])},
+	}
 	if s.Output.Value&(1<<31) != 0 {
 		s.Output = Interface{Multiple, s.Output.Value &^ (1 << 31)}
 	}

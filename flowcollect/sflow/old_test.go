@@ -86,10 +86,12 @@ func checkVector(t *testing.T, b []byte, version record.Protocol, flows int) {
 	if h := got.st.Last; h.Protocol != version || h.Sequence != 77 || h.Uptime != 123456 || h.Domain != 0 {
 		t.Errorf("header %+v", h)
 	}
-	common := record.Record{Exporter: addr("198.51.100.9"), Agent: addr("10.0.0.254"), Arrived: 42, Protocol: version, Packets: 1, SamplingRate: 512,
+	common := record.Record{
+		Exporter: addr("198.51.100.9"), Agent: addr("10.0.0.254"), Arrived: 42, Protocol: version, Packets: 1, SamplingRate: 512,
 		RateFrom: record.RateRecord, SamplerID: 3, Input: 3, Output: 7, Direction: record.Ingress,
 		Has: record.HasPackets | record.HasBytes | record.HasSampler | record.HasInput | record.HasOutput | record.HasDirection |
-			record.HasSrc | record.HasDst | record.HasProto | record.HasPorts}
+			record.HasSrc | record.HasDst | record.HasProto | record.HasPorts,
+	}
 	a := common
 	a.Kind, a.Src, a.Dst, a.SrcPort, a.DstPort, a.Proto = record.Section, addr("10.0.0.1"), addr("192.168.1.9"), 1234, 53, 17
 	a.Bytes, a.L2Bytes, a.SrcVLAN, a.DstVLAN, a.NextHop, a.SrcMask, a.DstMask, a.SrcAS, a.DstAS = 82, 82, 10, 20, addr("172.16.0.1"), 24, 16, 65001, 65012
@@ -112,10 +114,12 @@ func checkVector(t *testing.T, b []byte, version record.Protocol, flows int) {
 			t.Errorf("record %d:\ngot  %+v\nwant %+v", i, got.records[i], want[i])
 		}
 	}
-	wantCounters := Counters{Exporter: addr("198.51.100.9"), Agent: addr("10.0.0.254"), Arrived: 42, Protocol: version, Uptime: 123456,
+	wantCounters := Counters{
+		Exporter: addr("198.51.100.9"), Agent: addr("10.0.0.254"), Arrived: 42, Protocol: version, Uptime: 123456,
 		Sequence: 1, Source: Source{0, 3}, Index: 3, Type: 6, Speed: 1e9, Direction: 1, Status: 3, InOctets: 123456, InUnicast: 1, InMulticast: 2,
 		InBroadcast: 3, InDiscards: 4, InErrors: 5, InUnknown: 6, OutOctets: 654321, OutUnicast: 1, OutMulticast: 2, OutBroadcast: 3, OutDiscards: 4,
-		OutErrs: 5}
+		OutErrs: 5,
+	}
 	if len(sink.got) != 1 || sink.got[0] != wantCounters {
 		t.Errorf("counters %+v\nwant %+v", sink.got, wantCounters)
 	}

@@ -80,9 +80,11 @@ func (d *Decoder) flow5(c cursor, expanded bool) {
 			d.count(record.TruncatedItem)
 			return
 		}
-		*s = Sample{Sequence: be.Uint32(b), Source: Source{uint8(be.Uint32(b[4:])), be.Uint32(b[8:])},
+		*s = Sample{
+			Sequence: be.Uint32(b), Source: Source{uint8(be.Uint32(b[4:])), be.Uint32(b[8:])},
 			Rate: be.Uint32(b[12:]), Pool: be.Uint32(b[16:]), Drops: be.Uint32(b[20:]),
-			Input: wide(b[24:32]), Output: wide(b[32:40])}
+			Input: wide(b[24:32]), Output: wide(b[32:40]),
+		}
 		n = be.Uint32(b[40:])
 	} else {
 		b := c.fixed(flowSize)
@@ -90,9 +92,11 @@ func (d *Decoder) flow5(c cursor, expanded bool) {
 			d.count(record.TruncatedItem)
 			return
 		}
-		*s = Sample{Sequence: be.Uint32(b), Source: compactSource(be.Uint32(b[4:])),
+		*s = Sample{
+			Sequence: be.Uint32(b), Source: compactSource(be.Uint32(b[4:])),
 			Rate: be.Uint32(b[8:]), Pool: be.Uint32(b[12:]), Drops: be.Uint32(b[16:]),
-			Input: compact(be.Uint32(b[20:])), Output: compact(be.Uint32(b[24:]))}
+			Input: compact(be.Uint32(b[20:])), Output: compact(be.Uint32(b[24:])),
+		}
 		n = be.Uint32(b[28:])
 	}
 	d.begin(record.Section)
@@ -115,8 +119,10 @@ func (d *Decoder) discard5(c cursor) {
 		d.count(record.TruncatedItem)
 		return
 	}
-	d.sample = Sample{Sequence: be.Uint32(b), Source: Source{uint8(be.Uint32(b[4:])), be.Uint32(b[8:])}, Drops: be.Uint32(b[12:]),
-		Input: Interface{Value: be.Uint32(b[16:])}, Output: Interface{Value: be.Uint32(b[20:])}, Reason: be.Uint32(b[24:])}
+	d.sample = Sample{
+		Sequence: be.Uint32(b), Source: Source{uint8(be.Uint32(b[4:])), be.Uint32(b[8:])}, Drops: be.Uint32(b[12:]),
+		Input: Interface{Value: be.Uint32(b[16:])}, Output: Interface{Value: be.Uint32(b[20:])}, Reason: be.Uint32(b[24:]),
+	}
 	n := be.Uint32(b[28:])
 	d.begin(record.Discard)
 	d.items(&c, n)

@@ -172,10 +172,20 @@ func TestTunnelKind(t *testing.T) {
 		want wire.Tunnel
 		ok   bool
 	}{
-		{four(47, 0), wire.TunnelGRE, true}, {six(47, 0), wire.TunnelGRE, true}, {four(4, 0), wire.TunnelIPIP, true}, {four(41, 0), wire.TunnelSIT, true},
-		{six(4, 0), wire.Tunnel4in6, true}, {six(41, 0), wire.Tunnel4in6, true}, {four(17, 4789), wire.TunnelVXLAN, true}, {six(17, 4789), wire.TunnelVXLAN, true},
-		{four(17, 6081), wire.TunnelGeneve, true}, {six(17, 2152), wire.TunnelGTPU, true}, {four(17, 6635), wire.TunnelMPLSUDP, true},
-		{four(17, 3544), wire.TunnelTeredo, true}, {four(17, 53), 0, false}, {six(6, 4789), 0, false},
+		{four(47, 0), wire.TunnelGRE, true},
+		{six(47, 0), wire.TunnelGRE, true},
+		{four(4, 0), wire.TunnelIPIP, true},
+		{four(41, 0), wire.TunnelSIT, true},
+		{six(4, 0), wire.Tunnel4in6, true},
+		{six(41, 0), wire.Tunnel4in6, true},
+		{four(17, 4789), wire.TunnelVXLAN, true},
+		{six(17, 4789), wire.TunnelVXLAN, true},
+		{four(17, 6081), wire.TunnelGeneve, true},
+		{six(17, 2152), wire.TunnelGTPU, true},
+		{four(17, 6635), wire.TunnelMPLSUDP, true},
+		{four(17, 3544), wire.TunnelTeredo, true},
+		{four(17, 53), 0, false},
+		{six(6, 4789), 0, false},
 	} {
 		if got, ok := tunnelKind(c.b); got != c.want || ok != c.ok {
 			t.Errorf("%x: %v, %v, want %v, %v", c.b, got, ok, c.want, c.ok)

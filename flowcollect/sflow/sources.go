@@ -50,8 +50,10 @@ func (s *Sources) Observe(agent [16]byte, domain uint32, sample *Sample) {
 			return
 		}
 		s.index[key] = len(s.list)
-		s.list = append(s.list, SourceStats{Agent: agent, Domain: domain, Source: sample.Source, Announced: sample.Rate,
-			Samples: 1, sequence: sample.Sequence, pool: sample.Pool, drops: sample.Drops})
+		s.list = append(s.list, SourceStats{
+			Agent: agent, Domain: domain, Source: sample.Source, Announced: sample.Rate,
+			Samples: 1, sequence: sample.Sequence, pool: sample.Pool, drops: sample.Drops,
+		})
 		return
 	}
 	s.list[i].observe(sample)

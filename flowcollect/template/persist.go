@@ -114,7 +114,7 @@ func readSaved(path string) ([]savedTemplate, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	whole, err := io.ReadAll(io.LimitReader(f, maxFile))
 	if err != nil {
 		return nil, err

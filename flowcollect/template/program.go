@@ -100,7 +100,7 @@ func (p *Program) Read(buf []byte, pos, end int, r *record.Record, v *Values) in
 		if !s.tail {
 			continue
 		}
-		n := 0
+		var n int
 		if pos, n = varLength(buf, pos, end); n < 0 {
 			return -1
 		}

@@ -2,7 +2,6 @@ package template
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 	"net/netip"
 	"os"
@@ -313,7 +312,7 @@ func FuzzRead(f *testing.F) {
 				return
 			}
 			if next < pos+p.Min || next > len(buf) || p.Fixed && next != pos+p.Min {
-				t.Fatal(fmt.Sprintf("from %d to %d of %d, least %d", pos, next, len(buf), p.Min))
+				t.Fatalf("from %d to %d of %d, least %d", pos, next, len(buf), p.Min)
 			}
 			pos = next
 		}

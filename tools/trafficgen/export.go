@@ -78,11 +78,13 @@ func (o *options) exportFlows(ctx context.Context, s gen.Scenario, opt gen.Optio
 		return err
 	}
 	lines := json.NewEncoder(stdout)
-	all, stats, err := export.Run(ctx, g, truth, cfg, export.Live{Collector: to, Speed: o.speed, FlatOut: o.flatOut,
+	all, stats, err := export.Run(ctx, g, truth, cfg, export.Live{
+		Collector: to, Speed: o.speed, FlatOut: o.flatOut,
 		AttackStarts: func(i int, at time.Time) {
 			st := g.Streams()[i]
 			_ = lines.Encode(event{Event: "attack", Stream: st.Name, Target: st.Target, Kind: st.Kind, Time: at.UTC(), UnixNS: at.UnixNano()})
-		}})
+		},
+	})
 	if err != nil {
 		return err
 	}

@@ -254,11 +254,13 @@ func (o *options) live(ctx context.Context, s gen.Scenario, opt gen.Options, std
 		return err
 	}
 	lines := json.NewEncoder(stdout)
-	stats, err := send.Run(ctx, g, send.Config{Device: o.device, Speed: o.speed, FlatOut: o.flatOut, Sent: truth.Add,
+	stats, err := send.Run(ctx, g, send.Config{
+		Device: o.device, Speed: o.speed, FlatOut: o.flatOut, Sent: truth.Add,
 		AttackStarts: func(i int, at time.Time) {
 			st := g.Streams()[i]
 			_ = lines.Encode(event{Event: "attack", Stream: st.Name, Target: st.Target, Kind: st.Kind, Time: at.UTC(), UnixNS: at.UnixNano()})
-		}})
+		},
+	})
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func runTestAppliance([]string) int {
 	}
 	c, err := New(Options{
 		Socket: a.Socket, Config: a.Config, Command: []string{os.Args[0], "speaker"}, Env: []string{speakerEnv + "=1"},
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now,
+		Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	if err == nil {
 		err = c.Start(context.Background())

@@ -24,7 +24,7 @@ var (
 func everyRule() []mitigate.Mitigation {
 	var ms []mitigate.Mitigation
 	for name, p := range map[string]netip.Prefix{"4": host4, "6": host6} {
-		icmp := uint8(wire.ProtoICMP)
+		icmp := wire.ProtoICMP
 		if p.Addr().Is6() {
 			icmp = wire.ProtoICMPv6
 		}

@@ -14,7 +14,8 @@ import (
 func mixed() gen.Scenario {
 	return gen.Scenario{Seed: 3, Background: 2000, Length: seconds(4), Streams: []gen.Stream{
 		{Kind: "syn", Target: "10.0.0.5", PPS: 3000, Start: seconds(1), Duration: seconds(2)},
-		{Kind: "udp", Target: "2001:db8::5", PPS: 3000, Start: seconds(1), Duration: seconds(2)}}}
+		{Kind: "udp", Target: "2001:db8::5", PPS: 3000, Start: seconds(1), Duration: seconds(2)},
+	}}
 }
 
 // TestSums: what is in the datagrams is the truth, and the truth is the traffic.
@@ -137,7 +138,8 @@ func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	s := gen.Scenario{Length: seconds(400), Streams: []gen.Stream{
 		{Kind: "udp", Target: "10.0.0.5", PPS: 2, Flows: 1, Duration: seconds(400)},
-		{Kind: "udp", Target: "2001:db8::5", PPS: 2, Flows: 1, Start: seconds(10), Duration: seconds(5)}}}
+		{Kind: "udp", Target: "2001:db8::5", PPS: 2, Flows: 1, Start: seconds(10), Duration: seconds(5)},
+	}}
 	const ms, slack = int64(time.Millisecond), int64(1001 * time.Millisecond) // v9's clock has seconds
 	for _, p := range []Protocol{NetFlow5, NetFlow9, IPFIX} {
 		r, _, _ := play(t, s, Config{Protocol: p})

@@ -43,8 +43,8 @@ func Run(ctx context.Context, g *gen.Generator, t *gen.Truth, cfg Config, live L
 	if err != nil {
 		return Truth{}, Stats{}, fmt.Errorf("export to %s: %w", live.Collector, err)
 	}
-	defer conn.Close()
-	_ = conn.SetWriteBuffer(4 << 20) // the default works too
+	defer func() { _ = conn.Close() }() // what was sent was sent
+	_ = conn.SetWriteBuffer(4 << 20)    // the default works too
 	r := runner{live: live, seen: make([]bool, len(g.Streams()))}
 	r.e, err = New(cfg, func(_ int64, payload []byte) error {
 		_, err := conn.Write(payload)

@@ -28,7 +28,8 @@ func TestRun(t *testing.T) {
 			t.Parallel()
 			c, to := listen(t, addr)
 			g, err := gen.New(gen.Scenario{Seed: 5, Background: 200, Length: seconds(0.6), Streams: []gen.Stream{
-				{Kind: "syn", Target: "10.0.0.1", PPS: 500, Start: seconds(0.3)}, {Kind: "udp", Target: "2001:db8::1", PPS: 500, Start: seconds(0.3)}}})
+				{Kind: "syn", Target: "10.0.0.1", PPS: 500, Start: seconds(0.3)}, {Kind: "udp", Target: "2001:db8::1", PPS: 500, Start: seconds(0.3)},
+			}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -89,10 +89,12 @@ func (r *reader) netflow5(d datagram) {
 	}
 	start := base(b, 4, 8, int(be.Uint32(b[12:])))
 	for b = b[24:]; len(b) > 0; b = b[48:] {
-		r.records = append(r.records, rec{at: d.at, src: netip.AddrFrom4([4]byte(b)), dst: netip.AddrFrom4([4]byte(b[4:])), in: uint32(be.Uint16(b[12:])),
+		r.records = append(r.records, rec{
+			at: d.at, src: netip.AddrFrom4([4]byte(b)), dst: netip.AddrFrom4([4]byte(b[4:])), in: uint32(be.Uint16(b[12:])),
 			out: uint32(be.Uint16(b[14:])), packets: uint64(be.Uint32(b[16:])), bytes: uint64(be.Uint32(b[20:])),
 			first: start + int64(be.Uint32(b[24:]))*1e6, last: start + int64(be.Uint32(b[28:]))*1e6,
-			sport: be.Uint16(b[32:]), dport: be.Uint16(b[34:]), flags: b[37], proto: b[38]})
+			sport: be.Uint16(b[32:]), dport: be.Uint16(b[34:]), flags: b[37], proto: b[38],
+		})
 	}
 }
 

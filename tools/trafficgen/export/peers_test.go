@@ -156,8 +156,10 @@ func TestTshark(t *testing.T) {
 		collector       string
 		packets, octets string
 	}{
-		{NetFlow5, "198.51.100.1:2055", "cflow.packets", "cflow.octets"}, {NetFlow9, "[2001:db8:ffff::9]:2055", "cflow.packets", "cflow.octets"},
-		{IPFIX, "198.51.100.1:4739", "cflow.packets", "cflow.octets"}, {SFlow, "[2001:db8:ffff::9]:6343", "sflow.flow_sample.sampling_rate", "sflow_245.header.frame_length"},
+		{NetFlow5, "198.51.100.1:2055", "cflow.packets", "cflow.octets"},
+		{NetFlow9, "[2001:db8:ffff::9]:2055", "cflow.packets", "cflow.octets"},
+		{IPFIX, "198.51.100.1:4739", "cflow.packets", "cflow.octets"},
+		{SFlow, "[2001:db8:ffff::9]:6343", "sflow.flow_sample.sampling_rate", "sflow_245.header.frame_length"},
 	} {
 		t.Run(string(c.protocol), func(t *testing.T) {
 			t.Parallel()

@@ -59,8 +59,20 @@ const (
 
 func newPackerT(e *Exporter) *packerT {
 	p := &packerT{e: e, v9: e.cfg.Protocol == NetFlow9}
-	common := []field{{ieSrcPort, 2}, {ieDstPort, 2}, {ieInput, 4}, {ieOutput, 4}, {iePackets, 8}, {ieBytes, 8},
-		{ieProto, 1}, {ieTOS, 1}, {ieFlags, 1}, {ieIPVersion, 1}, {ieDirection, 1}, {ieEndReason, 1}}
+	common := []field{
+		{ieSrcPort, 2},
+		{ieDstPort, 2},
+		{ieInput, 4},
+		{ieOutput, 4},
+		{iePackets, 8},
+		{ieBytes, 8},
+		{ieProto, 1},
+		{ieTOS, 1},
+		{ieFlags, 1},
+		{ieIPVersion, 1},
+		{ieDirection, 1},
+		{ieEndReason, 1},
+	}
 	if p.v9 {
 		common = append(common, field{ieFirstUptime, 4}, field{ieLastUptime, 4})
 	} else {

@@ -49,9 +49,11 @@ func background(s Scenario) []Stream {
 			if family.is6 {
 				ipName = "v6"
 			}
-			streams = append(streams, Stream{Name: name + " " + ipName, Kind: kind, Target: target.String(), Peer: peer.String(), Outgoing: p.out,
+			streams = append(streams, Stream{
+				Name: name + " " + ipName, Kind: kind, Target: target.String(), Peer: peer.String(), Outgoing: p.out,
 				PPS: s.Background * family.share * share, Duration: s.Length, Flows: p.flows, Sizes: p.sizes,
-				SourcePort: p.sport, DestPort: p.dport, Benign: true})
+				SourcePort: p.sport, DestPort: p.dport, Benign: true,
+			})
 		}
 		for _, p := range parts {
 			add(p.name, p.kind, p.share, family.busy, peer, p)
@@ -130,8 +132,10 @@ func Cases(length time.Duration, rate float64) []Case {
 			cases = append(cases, c)
 		}
 	}
-	for _, kind := range []string{"udp", "ack", "rst", "esp", "sctp", "ospf", "frag_first", "frag_later", "frag_last", "frag_tiny", "tcp_trunc",
-		"udp_trunc", "bad_ihl", "dns_amp", "ntp_amp", "ssdp_amp", "cldap_amp", "memcached_amp", "no_next", "igmp"} {
+	for _, kind := range []string{
+		"udp", "ack", "rst", "esp", "sctp", "ospf", "frag_first", "frag_later", "frag_last", "frag_tiny", "tcp_trunc",
+		"udp_trunc", "bad_ihl", "dns_amp", "ntp_amp", "ssdp_amp", "cldap_amp", "memcached_amp", "no_next", "igmp",
+	} {
 		add(kind, kind, 30_000, "pps")
 	}
 	add("syn", "syn", 30_000, "pps")
@@ -279,8 +283,10 @@ func allCases(s Scenario) Scenario {
 			if v6 {
 				target = fmt.Sprintf("2001:db8::%x", 0x1000+n)
 			}
-			st := Stream{Name: strings.Join(append([]string{kind}, via...), "/") + " " + target, Kind: kind, Via: via, Target: target, PPS: 20,
-				Start: Duration(n%40) * Duration(100*time.Millisecond), Duration: seconds(1), Outgoing: n%5 == 4}
+			st := Stream{
+				Name: strings.Join(append([]string{kind}, via...), "/") + " " + target, Kind: kind, Via: via, Target: target, PPS: 20,
+				Start: Duration(n%40) * Duration(100*time.Millisecond), Duration: seconds(1), Outgoing: n%5 == 4,
+			}
 			if kinds[kind].link != "" {
 				st.Target = ""
 			}

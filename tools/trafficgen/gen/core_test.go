@@ -22,8 +22,13 @@ func TestCountingCoreAgrees(t *testing.T) {
 	flood := builtin(t, "quiet-then-syn6")
 	flood.Streams[0].Start, flood.Streams[0].Duration, flood.Length = seconds(1), seconds(2), seconds(4)
 	for _, s := range []Scenario{builtin(t, "all-cases"), flood} {
-		for _, opt := range []Options{{Charge: ChargeOuter}, {Charge: ChargeInner}, {Charge: ChargeBoth}, {Charge: ChargeOuter, CountIP: true},
-			{Charge: ChargeInner, CountIP: true, Epoch: 100 * time.Millisecond}} {
+		for _, opt := range []Options{
+			{Charge: ChargeOuter},
+			{Charge: ChargeInner},
+			{Charge: ChargeBoth},
+			{Charge: ChargeOuter, CountIP: true},
+			{Charge: ChargeInner, CountIP: true, Epoch: 100 * time.Millisecond},
+		} {
 			truth, got := play(t, s, opt)
 			if !reflect.DeepEqual(got.Totals, truth.Totals) {
 				t.Errorf("%s %+v: totals\n%+v, want\n%+v", s.Name, opt, got.Totals, truth.Totals)

@@ -280,8 +280,10 @@ func TestCases(t *testing.T) {
 			t.Errorf("%s: %s has not all of %d packets: %+v", c.Name, c.Victim, r.Packets, r.Hosts)
 		}
 	}
-	for _, want := range []string{"udp-v4", "udp-v6", "syn_10k-v6", "icmp_4k-v6", "frag_tiny-v4", "udp_mpls2-v4", "udp_hbh-v6", "esp-v6", "outgoing-v6", "internal-v4", "bad_ihl-v4",
-		"udp_erspan2-v4", "udp_teredo-v6", "tcp_trunc-v6"} {
+	for _, want := range []string{
+		"udp-v4", "udp-v6", "syn_10k-v6", "icmp_4k-v6", "frag_tiny-v4", "udp_mpls2-v4", "udp_hbh-v6", "esp-v6", "outgoing-v6", "internal-v4", "bad_ihl-v4",
+		"udp_erspan2-v4", "udp_teredo-v6", "tcp_trunc-v6",
+	} {
 		if !names[want] {
 			t.Errorf("no case %s", want)
 		}

@@ -94,9 +94,11 @@ func New(s Scenario) (*Generator, error) {
 }
 
 func newStream(s Scenario, st Stream, index int) (*stream, error) {
-	x := &stream{Stream: st, index: index, kind: kinds[st.Kind], total: st.count(),
+	x := &stream{
+		Stream: st, index: index, kind: kinds[st.Kind], total: st.count(),
 		rng:  rand.New(rand.NewPCG(s.Seed, uint64(index)+1)),
-		step: 1e9 / st.PPS, start: s.Epoch.UnixNano() + int64(st.Start)}
+		step: 1e9 / st.PPS, start: s.Epoch.UnixNano() + int64(st.Start),
+	}
 	if st.SourcePort != 0 {
 		x.kind.sport = st.SourcePort
 	}

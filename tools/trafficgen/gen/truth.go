@@ -139,8 +139,10 @@ func NewTruth(g *Generator, opt Options) (*Truth, error) {
 		return nil, fmt.Errorf("epoch %v is negative", opt.Epoch)
 	}
 	s := g.Scenario()
-	return &Truth{opt: opt, streams: s.Streams, hosts: make(map[netip.Addr]*Host), attacks: make(map[int]*Attack), flows: make(map[flow]struct{}),
-		res: Result{Codes: make(map[string]uint64), Scenario: s.Name, Seed: s.Seed, Networks: s.Networks, Charge: opt.Charge}}, nil
+	return &Truth{
+		opt: opt, streams: s.Streams, hosts: make(map[netip.Addr]*Host), attacks: make(map[int]*Attack), flows: make(map[flow]struct{}),
+		res: Result{Codes: make(map[string]uint64), Scenario: s.Name, Seed: s.Seed, Networks: s.Networks, Charge: opt.Charge},
+	}, nil
 }
 
 // Add counts one frame.

@@ -52,8 +52,10 @@ func TestDecoderAgrees(t *testing.T) {
 }
 
 func fromWire(ip *wire.IP) *Header {
-	return &Header{Src: netip.AddrFrom16(ip.Src).Unmap(), Dst: netip.AddrFrom16(ip.Dst).Unmap(), SrcPort: ip.SrcPort, DstPort: ip.DstPort,
-		Length: ip.Length, Proto: ip.Proto, TCPFlags: ip.TCPFlags, Fragment: ip.Fragment, HasPorts: ip.HasPorts}
+	return &Header{
+		Src: netip.AddrFrom16(ip.Src).Unmap(), Dst: netip.AddrFrom16(ip.Dst).Unmap(), SrcPort: ip.SrcPort, DstPort: ip.DstPort,
+		Length: ip.Length, Proto: ip.Proto, TCPFlags: ip.TCPFlags, Fragment: ip.Fragment, HasPorts: ip.HasPorts,
+	}
 }
 
 func (h *Header) String() string {
@@ -69,10 +71,24 @@ func (h *Header) String() string {
 func TestChecksums(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ kind, via, target string }{
-		{"udp", "", "10.0.0.1"}, {"udp", "", "2001:db8::1"}, {"syn", "", "10.0.0.1"}, {"syn", "", "2001:db8::1"}, {"icmp", "", "10.0.0.1"},
-		{"icmp", "", "2001:db8::1"}, {"sctp", "", "10.0.0.1"}, {"sctp", "", "2001:db8::1"}, {"udp", "options", "10.0.0.1"},
-		{"udp", "qinq", "2001:db8::1"}, {"syn", "mpls2", "10.0.0.1"}, {"udp", "ipip", "10.0.0.1"}, {"udp", "gre_key", "10.0.0.1"},
-		{"udp", "vxlan", "10.0.0.1"}, {"udp", "vxlan6", "10.0.0.1"}, {"udp", "gtpu6", "2001:db8::1"}, {"icmp", "4in6", "10.0.0.1"}, {"udp", "mpls_udp6", "2001:db8::1"},
+		{"udp", "", "10.0.0.1"},
+		{"udp", "", "2001:db8::1"},
+		{"syn", "", "10.0.0.1"},
+		{"syn", "", "2001:db8::1"},
+		{"icmp", "", "10.0.0.1"},
+		{"icmp", "", "2001:db8::1"},
+		{"sctp", "", "10.0.0.1"},
+		{"sctp", "", "2001:db8::1"},
+		{"udp", "options", "10.0.0.1"},
+		{"udp", "qinq", "2001:db8::1"},
+		{"syn", "mpls2", "10.0.0.1"},
+		{"udp", "ipip", "10.0.0.1"},
+		{"udp", "gre_key", "10.0.0.1"},
+		{"udp", "vxlan", "10.0.0.1"},
+		{"udp", "vxlan6", "10.0.0.1"},
+		{"udp", "gtpu6", "2001:db8::1"},
+		{"icmp", "4in6", "10.0.0.1"},
+		{"udp", "mpls_udp6", "2001:db8::1"},
 	} {
 		st := Stream{Kind: c.kind, Target: c.target, PPS: 10, Count: 30, Sizes: []int{0, 1, 33, 200}}
 		if c.via != "" {

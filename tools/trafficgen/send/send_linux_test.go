@@ -74,7 +74,8 @@ func TestRun(t *testing.T) {
 		defer unix.Close(fd)
 		g, err := gen.New(gen.Scenario{Seed: 5, Background: 1000, Length: gen.Duration(400 * time.Millisecond), Streams: []gen.Stream{
 			{Kind: "syn", Target: "10.0.0.1", PPS: 5000, Start: gen.Duration(200 * time.Millisecond)},
-			{Kind: "udp", Via: []string{"vxlan6"}, Target: "2001:db8::1", PPS: 2000, Start: gen.Duration(300 * time.Millisecond)}}})
+			{Kind: "udp", Via: []string{"vxlan6"}, Target: "2001:db8::1", PPS: 2000, Start: gen.Duration(300 * time.Millisecond)},
+		}})
 		if err != nil {
 			t.Error(err)
 			return
@@ -85,8 +86,10 @@ func TestRun(t *testing.T) {
 			return
 		}
 		starts := map[int]time.Time{}
-		stats, err := Run(context.Background(), g, Config{Device: "lo", Sent: truth.Add,
-			AttackStarts: func(i int, at time.Time) { starts[i] = at }})
+		stats, err := Run(context.Background(), g, Config{
+			Device: "lo", Sent: truth.Add,
+			AttackStarts: func(i int, at time.Time) { starts[i] = at },
+		})
 		if err != nil {
 			t.Error(err)
 			return

@@ -71,10 +71,14 @@ func TestScale(t *testing.T) {
 }
 
 func TestReverse(t *testing.T) {
-	r := Record{Src: [16]byte{1}, Dst: [16]byte{2}, SrcPort: 3, DstPort: 4, Input: 5, Output: 6, SrcAS: 7, DstAS: 8, SrcMask: 9, DstMask: 10,
-		SrcVLAN: 11, DstVLAN: 12, Has: HasSrc | HasInput | HasPorts, Packets: 13}
-	want := Record{Src: [16]byte{2}, Dst: [16]byte{1}, SrcPort: 4, DstPort: 3, Input: 6, Output: 5, SrcAS: 8, DstAS: 7, SrcMask: 10, DstMask: 9,
-		SrcVLAN: 12, DstVLAN: 11, Has: HasDst | HasOutput | HasPorts, Packets: 13}
+	r := Record{
+		Src: [16]byte{1}, Dst: [16]byte{2}, SrcPort: 3, DstPort: 4, Input: 5, Output: 6, SrcAS: 7, DstAS: 8, SrcMask: 9, DstMask: 10,
+		SrcVLAN: 11, DstVLAN: 12, Has: HasSrc | HasInput | HasPorts, Packets: 13,
+	}
+	want := Record{
+		Src: [16]byte{2}, Dst: [16]byte{1}, SrcPort: 4, DstPort: 3, Input: 6, Output: 5, SrcAS: 8, DstAS: 7, SrcMask: 10, DstMask: 9,
+		SrcVLAN: 12, DstVLAN: 11, Has: HasDst | HasOutput | HasPorts, Packets: 13,
+	}
 	back := r
 	r.Reverse()
 	if r != want {
@@ -91,8 +95,12 @@ func TestClass(t *testing.T) {
 		fragment     bool
 		want         traffic.Class
 	}{
-		{6, 0x12, false, traffic.ClassTCPSYN}, {6, 0x10, false, traffic.ClassTCP}, {17, 0xff, true, traffic.ClassUDPFragment},
-		{1, 0, false, traffic.ClassICMP}, {58, 0, false, traffic.ClassICMP}, {47, 0, false, traffic.ClassOther},
+		{6, 0x12, false, traffic.ClassTCPSYN},
+		{6, 0x10, false, traffic.ClassTCP},
+		{17, 0xff, true, traffic.ClassUDPFragment},
+		{1, 0, false, traffic.ClassICMP},
+		{58, 0, false, traffic.ClassICMP},
+		{47, 0, false, traffic.ClassOther},
 	} {
 		r := Record{Proto: c.proto, TCPFlags: c.flags, Fragment: c.fragment}
 		if got := r.Class(); got != c.want {
