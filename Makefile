@@ -31,7 +31,8 @@ test: ## everything: vet, build, layers, unit, end to end with real routers, rac
 	$(MAKE) test-race
 
 # The packages where goroutines meet; the rest gains nothing from the race detector.
-RACE_PACKAGES := ./dataplane/traffic/... ./dataplane/worker/... ./dataplane/probe/... ./controlplane/... ./appliance/app/... ./appliance/api/...
+RACE_PACKAGES := ./dataplane/traffic/... ./dataplane/worker/... ./dataplane/probe/... ./controlplane/... ./appliance/app/... ./appliance/api/... \
+	./flowcollect/listen/... ./flowcollect/collector/... ./flowcollect/spread/... ./flowcollect/template/... ./flowcollect/sampling/... ./flowcollect/filter/...
 
 test-race: ## the race detector where goroutines meet
 	@command -v gcc >/dev/null 2>&1 || tools/setup/debian.sh gcc libc6-dev
