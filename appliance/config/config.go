@@ -87,7 +87,9 @@ type Traffic struct {
 	// HostsPerWorker is how many hosts and directions one worker can count between two ticks, 1024 to 16777216. What does
 	// not fit is counted into the network, and an alarm says so. Each takes 256 bytes.
 	HostsPerWorker int `json:"hosts_per_worker"`
-	// FlowsPerWorker is how many distinct 5-tuples one worker can tell apart between two ticks, 1024 to 268435456.
+	// FlowsPerWorker is how many distinct 5-tuples one worker can tell apart in a second, or between two ticks when those are
+	// further apart, 1024 to 268435456. Above that flows are a lower bound, and
+	// flow_table_saturated_packets says how many packets were not judged.
 	FlowsPerWorker int `json:"flows_per_worker"`
 	// Flows counts distinct 5-tuples per host, which threshold_flows needs.
 	Flows bool `json:"flows"`

@@ -57,7 +57,7 @@ hostgroups:
     networks: [10.0.4.0/24, "2001:db8:4::/48"]
     ban_for_udp_pps: false
     ban_for_flows: true
-    threshold_flows: 50 # of 1000 a second, of which a tick of 100ms sees 100 at a time
+    threshold_flows: 300
   web:
     networks: [10.0.10.0/24, "2001:db8:10::/48"]
     next_hop_ipv4: 192.0.2.66

@@ -14,7 +14,7 @@ import (
 )
 
 // Report is what a replay saw, in the form of `weir replay --json`. Counts are sums over the whole capture; flows are
-// the sum over ticks of the distinct 5-tuples of each tick.
+// the sum over ticks of the distinct 5-tuples of each tick, or, with ticks shorter than a second, over seconds.
 type Report struct {
 	Packets   uint64                      `json:"packets"`
 	Bytes     uint64                      `json:"bytes"`

@@ -18,6 +18,7 @@ type Source interface {
 // counted gives the meter its view of a snapshot.
 type counted struct{ s *merge.Snapshot }
 
+func (c counted) FlowsKept() bool             { return c.s.FlowsKept }
 func (c counted) Elapsed() time.Duration      { return c.s.Elapsed }
 func (c counted) Nets() *nets.Table           { return c.s.Nets }
 func (c counted) Len() int                    { return c.s.Len() }

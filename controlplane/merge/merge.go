@@ -56,6 +56,7 @@ type Merger struct {
 	current *nets.Table      // of the epoch that is being counted
 	hosts   int
 	seq     uint64
+	flows   flowCycle
 
 	next atomic.Pointer[nets.Table]
 
@@ -104,9 +105,13 @@ func (m *Merger) Tick(now time.Time) (*Snapshot, error) {
 	}
 	next := m.next.Load()
 	asked := m.clock()
+	period := asked - m.asked
+	kept := m.flows.kept // in the epoch that ends
+	keep := m.flows.keep(period)
 	m.waiting = append(m.waiting[:0], m.shards...)
 	for _, sh := range m.shards {
 		sh.SetNets(next)
+		sh.SetKeepFlows(keep)
 		sh.Request()
 	}
 	m.collect()
@@ -114,7 +119,7 @@ func (m *Merger) Tick(now time.Time) (*Snapshot, error) {
 	s.reset(m.current)
 	m.seq++
 	s.Time, s.Seq, s.Shards, s.Late = now, m.seq, len(m.shards), len(m.waiting)
-	period := asked - m.asked
+	s.FlowsKept = kept
 	m.asked, m.current = asked, next
 	s.Elapsed = elapsed(m.halves, period)
 	for i, h := range m.halves {
@@ -125,6 +130,31 @@ func (m *Merger) Tick(now time.Time) (*Snapshot, error) {
 	s.fold()
 	s.Conservation = s.conservation()
 	return s, nil
+}
+
+// flowCycle decides for all shards alike how long their flow sets live: for the least number of ticks that makes a second.
+type flowCycle struct {
+	age  int64 // of the sets, in nanoseconds
+	lone int64 // the length of the cycle before when it was one epoch, else zero
+	n    int   // epochs in this cycle
+	kept bool  // the epoch that is counted goes on with the sets of the one before
+}
+
+// keep notes the end of an epoch and says whether the next one goes on with its sets.
+func (c *flowCycle) keep(period int64) bool {
+	c.age += max(period, 0)
+	c.n++
+	// A fifth of a tick is let off, so that jitter does not make a second of one tick more; and where an epoch fills a cycle
+	// by itself, as much as it takes for the early tick after a late one.
+	slack := max(period/5, c.lone/2)
+	if c.kept = c.age+slack < int64(time.Second); !c.kept {
+		c.lone = 0
+		if c.n == 1 {
+			c.lone = period
+		}
+		c.age, c.n = 0, 0
+	}
+	return c.kept
 }
 
 // collect waits, bounded, until the shards have retired their halves; those that have not stay in m.waiting.

@@ -48,6 +48,9 @@ type Snapshot struct {
 	Lost traffic.Counter
 	// Saturated is how many packets had a flow that could not be judged: flows are a lower bound unless it is 0.
 	Saturated uint64
+	// FlowsKept says that flows which the snapshot before has counted are not counted again in this one. It is false when
+	// a second begins, and always when the tick is a second or longer.
+	FlowsKept bool
 	// MaxGap is the longest time that any worker did not poll.
 	MaxGap time.Duration
 	// Shards is how many were asked, Late how many of them did not answer in time, Scaled how many were late before and

@@ -22,12 +22,13 @@ const (
 type Config struct {
 	// Mode is window (the default) or average.
 	Mode Mode `json:"mode"`
-	// Window is the length of the window, 100ms to 60s. Zero means one tick, and 500ms when the tick is shorter than 1s.
+	// Window is the length of the window, 100ms to 60s. Zero means one tick, and 500ms when the tick is shorter than 1s. Flows
+	// are of a whole second at least, whatever the window is.
 	Window time.Duration `json:"window"`
 	// AverageTime is FastNetMon's average_calculation_time, 100ms to 10m. Default: 5s.
 	AverageTime time.Duration `json:"average_time"`
 	// MaxHosts bounds for how many hosts near or above a limit rates are kept, 1 to 16777216; each takes about 300 bytes
-	// in average mode and 50 in window mode. Rarely changed. Default: 262144.
+	// in average mode and 80 in window mode. Rarely changed. Default: 262144.
 	MaxHosts int `json:"max_hosts"`
 	// TopHosts is how many of the busiest hosts are listed per direction, family and order, 0 to 10000. Default: 100.
 	TopHosts int `json:"top_hosts"`

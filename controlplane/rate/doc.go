@@ -5,5 +5,6 @@
 // when it needs them no longer; it never waits, reads no clock and touches no row that a worker still writes.
 //
 // A host that is far below every limit costs one pass over its row and nothing else; state is kept only for the others,
-// and is bounded. Rates divide by measured time.
+// and is bounded. Rates divide by measured time. When the tick is shorter than a second, flows
+// are those of whole seconds, and the snapshots of a second and a tick are kept even if the window is shorter.
 package rate

@@ -12,6 +12,9 @@ import (
 
 // Snapshot is what one tick counted. merge makes it; tests make their own.
 type Snapshot interface {
+	// FlowsKept says that flows which the snapshot before has counted are not counted again in this one: its second, or more,
+	// goes on.
+	FlowsKept() bool
 	// Elapsed is how long was counted.
 	Elapsed() time.Duration
 	// Nets is the prefix table that all places of the snapshot refer to.
@@ -50,12 +53,15 @@ type Meter struct {
 	cfg  Config
 	tick time.Duration
 	keep int // snapshots that a window needs
+	// flowTicks is how many ticks make up the second that flows are counted over.
+	flowTicks int
 
-	// ring holds the newest snapshots, the latest last; the newest used of them make up the window.
+	// ring holds the newest snapshots, the latest last; those from first on make up the window.
 	ring  []Snapshot
-	used  int
+	first int
 	span  time.Duration // what counts are divided by
-	epoch time.Duration // the mean length of the used snapshots
+	epoch time.Duration // the mean length of the window's snapshots
+	flows flowSpan
 
 	near  map[[16]byte]*near
 	nets  *nets.Table
@@ -67,8 +73,10 @@ type Meter struct {
 
 // near is the state of a host that is near or above a limit.
 type near struct {
-	seen uint64 // the last tick in which it was
-	avg  *[2]rule.Rates
+	seen   uint64     // the last tick in which it was
+	flowed uint64     // the last tick in which its flows were, zero for never; only where ticks are shorter than a second
+	before [2]float64 // flows per second in the second before this one, likewise
+	avg    *[2]rule.Rates
 }
 
 // nearFraction is what part of the smallest limit a host must reach for its average to be kept. Below it the average counts as
@@ -91,14 +99,18 @@ func (m *Meter) Configure(cfg Config, tick time.Duration) error {
 		m.sums = sums{}
 		m.nets = nil
 	}
-	m.cfg, m.tick, m.keep = cfg, tick, cfg.snapshots(tick)
+	m.cfg, m.tick, m.keep, m.flowTicks = cfg, tick, cfg.snapshots(tick), ticksPerSecond(tick)
 	m.trim()
 	return nil
 }
 
 // trim releases snapshots that no window needs.
 func (m *Meter) trim() {
-	for len(m.ring) > m.keep {
+	keep := m.keep
+	if m.flowTicks > 1 && keep > 0 {
+		keep = max(keep, m.flowTicks+1) // one more, for ticks that come early
+	}
+	for len(m.ring) > keep {
 		m.ring[0].Release()
 		copy(m.ring, m.ring[1:])
 		m.ring[len(m.ring)-1] = nil
@@ -109,32 +121,37 @@ func (m *Meter) trim() {
 
 // measure decides how many of the snapshots make up the window: the newest ones that fill it.
 func (m *Meter) measure() {
-	m.used, m.span = 0, 0
+	m.first, m.span = len(m.ring), 0
 	length := m.cfg.Length(m.tick)
 	if m.cfg.Mode == Average {
 		length = 0
 	}
 	full := length * 9 / 10
-	for i := len(m.ring) - 1; i >= 0; i-- {
-		m.used++
-		m.span += m.ring[i].Elapsed()
+	for m.first > max(0, len(m.ring)-m.keep) {
+		m.first--
+		m.span += m.ring[m.first].Elapsed()
 		if m.span >= full {
 			break
 		}
 	}
-	if m.used == 0 {
+	if len(m.ring) == 0 {
 		return
 	}
-	m.epoch = m.span / time.Duration(m.used)
+	m.epoch = m.span / time.Duration(len(m.ring)-m.first)
 	// What is not there yet, or fell between two early ticks, was not measured: a short epoch must not become a high rate.
 	if m.span < full {
 		m.span = length
 	}
+	m.flows = flowSpan{perTick: m.flowTicks == 1, first: m.first, span: m.span, add: m.epoch >= fullEpoch}
+	m.flows.measure(m.ring)
 }
 
 // Add takes the newest snapshot, and owns it until it calls Release. The floor is the prefilter of the limits in force.
 func (m *Meter) Add(s Snapshot, floor rule.Floor) {
 	m.seq++
+	if m.flowTicks > 1 && !s.FlowsKept() {
+		m.closeFlows()
+	}
 	m.ring = append(m.ring, s)
 	m.trim()
 	fraction := 1.0
@@ -143,7 +160,7 @@ func (m *Meter) Add(s Snapshot, floor rule.Floor) {
 	}
 	m.scan(s, floor.Bounds(s.Elapsed(), fraction))
 	if m.cfg.Mode == Average {
-		m.average(s, floor)
+		m.average(floor, s.Elapsed())
 	} else {
 		m.forget()
 	}
@@ -164,15 +181,19 @@ func (m *Meter) scan(s Snapshot, bounds rule.Bounds) {
 			octets += h.Cells[k].Bytes
 		}
 		m.tops.offer(&h, packets, octets)
-		if bounds[h.Direction&1].Above(packets, octets, h.Flows) {
-			m.mark(&h.Addr)
+		if b := &bounds[h.Direction&1]; b.Above(packets, octets, h.Flows) {
+			m.mark(&h.Addr, m.flowTicks > 1 && h.Flows > b.Flows)
 		}
 	}
 }
 
-func (m *Meter) mark(addr *[16]byte) {
+// mark notes a host that is near a limit; flows says that it is one on flows.
+func (m *Meter) mark(addr *[16]byte, flows bool) {
 	if n := m.near[*addr]; n != nil {
 		n.seen = m.seq
+		if flows {
+			n.flowed = m.seq
+		}
 		return
 	}
 	if len(m.near) >= m.cfg.MaxHosts {
@@ -180,38 +201,57 @@ func (m *Meter) mark(addr *[16]byte) {
 		return
 	}
 	n := &near{seen: m.seq}
+	if flows {
+		n.flowed = m.seq
+	}
 	if m.cfg.Mode == Average {
 		n.avg = new([2]rule.Rates)
 	}
 	m.near[*addr] = n
 }
 
-// forget drops hosts that were below every limit in each tick that the window may span: their sum is below, too.
+// closeFlows keeps what the second that has ended counted, as long as its snapshots are there. A host whose flows exceed a
+// limit over a second was marked in one of its ticks.
+func (m *Meter) closeFlows() {
+	if len(m.ring) == 0 {
+		return
+	}
+	for addr, n := range m.near {
+		for d, dir := range rule.Directions {
+			n.before[d] = m.count(&addr, dir).flows.begunRate(&m.flows)
+		}
+	}
+	m.sums.closeFlows()
+}
+
+// forget drops hosts that were below every limit in each tick that the window may span, and on flows in this second and the
+// one before: their sum is below, too.
 func (m *Meter) forget() {
 	for addr, n := range m.near {
-		if n.seen+uint64(m.keep) <= m.seq {
+		if n.seen+uint64(m.keep) <= m.seq && !m.flowing(n) {
 			delete(m.near, addr)
 		}
 	}
 }
 
+// flowing reports whether a host's flows were near a limit in this second or the one before: of flows that last, the other
+// ticks show nothing.
+func (m *Meter) flowing(n *near) bool {
+	return n.flowed != 0 && n.flowed+2*uint64(m.flowTicks+1) > m.seq
+}
+
 // average moves the averages of all hosts near a limit, and drops those that have become quiet.
-func (m *Meter) average(s Snapshot, floor rule.Floor) {
-	a := math.Exp(-s.Elapsed().Seconds() / m.cfg.AverageTime.Seconds())
+func (m *Meter) average(floor rule.Floor, elapsed time.Duration) {
+	a := math.Exp(-elapsed.Seconds() / m.cfg.AverageTime.Seconds())
 	// Averages are per second: compare them with the bounds of one second.
 	quiet := floor.Bounds(time.Second, nearFraction)
 	for addr, n := range m.near {
 		for d := range n.avg {
-			var now rule.Rates
-			var h traffic.Host
-			if s.Find(&addr, rule.Directions[d], &h) {
-				var v volume
-				v.add(&h.Cells, h.Flows)
-				now = v.rates(m.span, m.epoch)
-			}
+			v := m.count(&addr, rule.Directions[d])
+			now := m.rates(v, v.flows.rate(&m.flows, n.before[d]))
 			smooth(&n.avg[d], &now, a)
 		}
-		if n.seen != m.seq && isQuiet(&n.avg[0], &quiet[0]) && isQuiet(&n.avg[1], &quiet[1]) {
+		if n.seen != m.seq && !m.flowing(n) && isQuiet(&n.avg[0], &quiet[0]) && isQuiet(&n.avg[1], &quiet[1]) {
 			delete(m.near, addr)
 		}
 	}
@@ -254,27 +294,45 @@ func (m *Meter) fill(addr *[16]byte, h *Host) {
 			h.Network = list[p.Network]
 		}
 	}
-	if n := m.near[*addr]; n != nil && n.avg != nil {
+	n := m.near[*addr]
+	if n != nil && n.avg != nil {
 		h.In, h.Out = n.avg[0], n.avg[1]
 		return
 	}
-	h.In = m.hostRates(addr, traffic.Incoming)
-	h.Out = m.hostRates(addr, traffic.Outgoing)
+	for d, to := range [2]*rule.Rates{&h.In, &h.Out} {
+		v := m.count(addr, rule.Directions[d])
+		flows := 0.0
+		if n != nil {
+			flows = v.flows.rate(&m.flows, n.before[d])
+		} else {
+			flows = v.flows.shown(&m.flows)
+		}
+		*to = m.rates(v, flows)
+	}
 }
 
-// window returns the snapshots that make up the window.
-func (m *Meter) window() []Snapshot { return m.ring[len(m.ring)-m.used:] }
+// oldest is from which snapshot of the ring on something counts.
+func (m *Meter) oldest() int {
+	if m.flows.perTick {
+		return m.first
+	}
+	return min(m.first, m.flows.begin, m.flows.last)
+}
 
-func (m *Meter) hostRates(addr *[16]byte, d traffic.Direction) rule.Rates {
-	var v volume
+// count adds up what a host had in one direction.
+func (m *Meter) count(addr *[16]byte, d traffic.Direction) *volume {
+	v := new(volume)
 	var h traffic.Host
-	for _, s := range m.window() {
-		if s.Find(addr, d, &h) {
-			v.add(&h.Cells, h.Flows)
+	for i := m.oldest(); i < len(m.ring); i++ {
+		if m.ring[i].Find(addr, d, &h) {
+			v.add(m, i, &h.Cells, h.Flows)
 		}
 	}
-	return v.rates(m.span, m.epoch)
+	return v
 }
+
+// rates divides by the time that the window spans; flows are per second already.
+func (m *Meter) rates(v *volume, flows float64) rule.Rates { return Of(&v.cells, flows, m.span) }
 
 // Span is the time that the present rates are measured over: of the window, or of the average.
 func (m *Meter) Span() time.Duration {

@@ -18,6 +18,7 @@ import (
 // fake is a snapshot made by hand.
 type fake struct {
 	elapsed  time.Duration
+	kept     bool
 	table    *nets.Table
 	rows     []traffic.Host
 	totals   traffic.Totals
@@ -25,6 +26,7 @@ type fake struct {
 	released int
 }
 
+func (f *fake) FlowsKept() bool             { return f.kept }
 func (f *fake) Elapsed() time.Duration      { return f.elapsed }
 func (f *fake) Nets() *nets.Table           { return f.table }
 func (f *fake) Len() int                    { return len(f.rows) }
@@ -127,7 +129,7 @@ func TestStepResponse(t *testing.T) {
 			for s := 1; s <= 10; s++ {
 				m.Add(snap(n, time.Second).add(host, dir, traffic.ClassUDP, 100, 125_000, 100), floor(t, 10))
 				h := m.Host(netip.MustParseAddr(host))
-				r := pair{h.In, h.Out}[d]
+				r := [2]rule.Rates{h.In, h.Out}[d]
 				exact := 100 * (1 - math.Exp(-float64(s)/5))
 				for metric, v := range map[rule.Metric]float64{rule.PPS: exact, rule.UDPPPS: exact, rule.Mbps: exact, rule.Flows: exact, rule.TCPPPS: 0} {
 					if math.Abs(r[metric]-v) > 1e-6 {
@@ -165,7 +167,7 @@ func ptr[T any](v T) *T { return &v }
 func byName(each func(func(netip.Prefix, *Traffic)), a netip.Addr, d int) (r rule.Rates) {
 	each(func(p netip.Prefix, t *Traffic) {
 		if p.Contains(a) {
-			r = pair{t.In, t.Out}[d]
+			r = [2]rule.Rates{t.In, t.Out}[d]
 		}
 	})
 	return r
@@ -174,7 +176,7 @@ func byName(each func(func(netip.Prefix, *Traffic)), a netip.Addr, d int) (r rul
 func groupRates(m *Meter, name string, d int) (r rule.Rates) {
 	m.Groups(func(n string, t *Traffic) {
 		if n == name {
-			r = pair{t.In, t.Out}[d]
+			r = [2]rule.Rates{t.In, t.Out}[d]
 		}
 	})
 	return r
@@ -214,6 +216,7 @@ func TestWindow(t *testing.T) {
 		var all []*fake
 		for i, want := range []float64{200, 400, 600, 800, 1000, 800, 600, 400, 200, 0} {
 			s := snap(n, 100*time.Millisecond)
+			s.kept = i > 0
 			if i < 5 {
 				s.add(host, traffic.Outgoing, traffic.ClassICMP, 100, 100, 30)
 			}
@@ -223,8 +226,8 @@ func TestWindow(t *testing.T) {
 			if got := h.Out[rule.ICMPPPS]; math.Abs(got-want) > 1e-9 {
 				t.Fatalf("tick %d: %v, want %v", i, got, want)
 			}
-			// 30 flows that last are 30 flows, not 300, though each epoch counts them anew.
-			if f := h.Out[rule.Flows]; f != 30 && want > 0 {
+			// Flows are of the second, not of the window: 30 new ones in each of the first 5 ticks.
+			if f := h.Out[rule.Flows]; f != float64(30*min(i+1, 5)) {
 				t.Fatalf("tick %d: %v flows", i, f)
 			}
 			if i < 9 && len(nearHosts(m)) != 1 {
@@ -235,11 +238,7 @@ func TestWindow(t *testing.T) {
 			t.Errorf("still judged: %v", l)
 		}
 		for i, s := range all {
-			want := 1
-			if i >= 5 {
-				want = 0
-			}
-			if s.released != want {
+			if want := 0; s.released != want { // a second and a tick
 				t.Errorf("snapshot %d was released %d times", i, s.released)
 			}
 		}

@@ -28,29 +28,16 @@ func Of(c *traffic.Cells, flows float64, elapsed time.Duration) (r rule.Rates) {
 	return r
 }
 
-// volume adds up counts over the ticks of a window.
+// volume adds up counts over the ticks that a Meter keeps.
 type volume struct {
-	cells traffic.Cells
-	// flows is the sum over all ticks, largest the most of any tick.
-	flows, largest uint64
+	cells traffic.Cells // of the window
+	flows flowCount
 }
 
-func (v *volume) add(c *traffic.Cells, flows uint64) {
-	v.cells.Add(c)
-	v.flows += flows
-	v.largest = max(v.largest, flows)
-}
-
-// fullEpoch is from how long an epoch on its flows can be added to those of the next, as FastNetMon does each second.
-const fullEpoch = 900 * time.Millisecond
-
-// rates divides by the time that the window spans. Flows are distinct 5-tuples per second; a flow that lasts is new again in
-// every epoch. So with epochs shorter than a second their sum would count it up to ten times and ban busy hosts;
-// there the most of any epoch is taken, which is never more than the truth.
-func (v *volume) rates(span, epoch time.Duration) rule.Rates {
-	flows := float64(v.largest)
-	if epoch >= fullEpoch {
-		flows = float64(v.flows) / span.Seconds()
+// add adds what snapshot i of the meter's ring has counted.
+func (v *volume) add(m *Meter, i int, c *traffic.Cells, flows uint64) {
+	if i >= m.first {
+		v.cells.Add(c)
 	}
-	return Of(&v.cells, flows, span)
+	v.flows.add(&m.flows, i, flows)
 }

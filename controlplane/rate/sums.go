@@ -9,65 +9,100 @@ import (
 	"github.com/weir-ddos/weir/dataplane/traffic"
 )
 
+// moving is a rate that is kept from tick to tick: its average, and its flows.
+type moving struct {
+	rates rule.Rates
+	// begun is the flows per second of the present second so far, before that of the one before.
+	begun, before float64
+}
+
+// move takes what the meter's ring has of it.
+func (to *moving) move(m *Meter, v *volume, a float64) {
+	to.begun = v.flows.begunRate(&m.flows)
+	now := m.rates(v, v.flows.rate(&m.flows, to.before))
+	smooth(&to.rates, &now, a)
+}
+
 // pair is rates by direction, incoming first.
-type pair [2]rule.Rates
+type pair [2]moving
 
 // sums are the rates of networks, hostgroups (their own members only) and directions, by index in the newest table.
 type sums struct {
 	table    *nets.Table
 	networks []pair
 	groups   []pair
-	totals   [traffic.NumFamilies][traffic.NumDirections]rule.Rates
+	totals   [traffic.NumFamilies][traffic.NumDirections]moving
+}
+
+// closeFlows notes that a second has ended.
+func (s *sums) closeFlows() {
+	for _, list := range [2][]pair{s.networks, s.groups} {
+		for i := range list {
+			for d := range list[i] {
+				list[i][d].before = list[i][d].begun
+			}
+		}
+	}
+	for f := range s.totals {
+		for d := range s.totals[f] {
+			s.totals[f][d].before = s.totals[f][d].begun
+		}
+	}
+}
+
+// volumes are the counts behind sums.
+type volumes struct {
+	networks, groups [][2]volume
+	totals           [traffic.NumFamilies][traffic.NumDirections]volume
+}
+
+// add adds snapshot i of the meter's ring, by the places of the newest table.
+func (v *volumes) add(m *Meter, i int, newest *nets.Table) {
+	snap := m.ring[i]
+	relocate := relocation(snap.Nets(), newest)
+	for id := range snap.Nets().NumPlaces() {
+		place := relocate(nets.ID(id))
+		for d, dir := range rule.Directions {
+			sum := snap.Place(nets.ID(id), dir)
+			if place.Network >= 0 {
+				v.networks[place.Network][d].add(m, i, &sum.Cells, sum.Flows)
+			}
+			if place.Group >= 0 && nets.ID(id) != nets.Outside {
+				v.groups[place.Group][d].add(m, i, &sum.Cells, sum.Flows)
+			}
+		}
+	}
+	for f := range v.totals {
+		for d := range v.totals[f] {
+			sum := &snap.Totals()[f][d]
+			v.totals[f][d].add(m, i, &sum.Cells, sum.Flows)
+		}
+	}
 }
 
 // update computes the sums of the window, or moves their averages.
 func (s *sums) update(m *Meter) {
-	window := m.window()
-	newest := window[len(window)-1].Nets()
-	networks := make([][2]volume, len(newest.Networks()))
-	groups := make([][2]volume, len(newest.Groups()))
-	var totals [traffic.NumFamilies][traffic.NumDirections]volume
-	for _, snap := range window {
-		relocate := relocation(snap.Nets(), newest)
-		for id := range snap.Nets().NumPlaces() {
-			place := relocate(nets.ID(id))
-			for d, dir := range rule.Directions {
-				sum := snap.Place(nets.ID(id), dir)
-				if place.Network >= 0 {
-					networks[place.Network][d].add(&sum.Cells, sum.Flows)
-				}
-				if place.Group >= 0 && nets.ID(id) != nets.Outside {
-					groups[place.Group][d].add(&sum.Cells, sum.Flows)
-				}
-			}
-		}
-		for f := range totals {
-			for d := range totals[f] {
-				sum := &snap.Totals()[f][d]
-				totals[f][d].add(&sum.Cells, sum.Flows)
-			}
-		}
+	newest := m.ring[len(m.ring)-1].Nets()
+	v := volumes{networks: make([][2]volume, len(newest.Networks())), groups: make([][2]volume, len(newest.Groups()))}
+	for i := m.oldest(); i < len(m.ring); i++ {
+		v.add(m, i, newest)
 	}
 	s.relocate(newest)
 	a := 0.0
 	if m.cfg.Mode == Average {
 		a = math.Exp(-m.epoch.Seconds() / m.cfg.AverageTime.Seconds())
 	}
-	move := func(to *rule.Rates, v *volume) {
-		now := v.rates(m.span, m.epoch)
-		smooth(to, &now, a)
-	}
 	for d := range rule.Directions {
-		for i := range networks {
-			move(&s.networks[i][d], &networks[i][d])
+		for i := range v.networks {
+			s.networks[i][d].move(m, &v.networks[i][d], a)
 		}
-		for i := range groups {
-			move(&s.groups[i][d], &groups[i][d])
+		for i := range v.groups {
+			s.groups[i][d].move(m, &v.groups[i][d], a)
 		}
 	}
-	for f := range totals {
-		for d := range totals[f] {
-			move(&s.totals[f][d], &totals[f][d])
+	for f := range v.totals {
+		for d := range v.totals[f] {
+			s.totals[f][d].move(m, &v.totals[f][d], a)
 		}
 	}
 }
@@ -138,7 +173,7 @@ func (m *Meter) Networks(f func(p netip.Prefix, t *Traffic)) {
 		return
 	}
 	for i, p := range m.sums.table.Networks() {
-		f(p, &Traffic{In: m.sums.networks[i][0], Out: m.sums.networks[i][1]})
+		f(p, &Traffic{In: m.sums.networks[i][0].rates, Out: m.sums.networks[i][1].rates})
 	}
 }
 
@@ -148,9 +183,11 @@ func (m *Meter) Groups(f func(name string, t *Traffic)) {
 		return
 	}
 	for i, name := range m.sums.table.Groups() {
-		f(name, &Traffic{In: m.sums.groups[i][0], Out: m.sums.groups[i][1]})
+		f(name, &Traffic{In: m.sums.groups[i][0].rates, Out: m.sums.groups[i][1].rates})
 	}
 }
 
 // Total returns the rates of all traffic of a family in a direction.
-func (m *Meter) Total(f traffic.Family, d traffic.Direction) rule.Rates { return m.sums.totals[f][d] }
+func (m *Meter) Total(f traffic.Family, d traffic.Direction) rule.Rates {
+	return m.sums.totals[f][d].rates
+}

@@ -22,7 +22,7 @@ const (
 
 // Config sizes the flow sets of one worker.
 type Config struct {
-	// Flows is how many distinct flows one worker can tell apart in one epoch. Above it the number of flows is a lower
+	// Flows is how many distinct flows one worker can tell apart in one second, or one tick when that is longer. Above it the number of flows is a lower
 	// bound, and the appliance says so. A flow takes 13 bytes. Zero switches counting flows off.
 	Flows int `json:"flows"`
 	// Prefault takes all the memory at start instead of when it is first used.
@@ -50,11 +50,11 @@ type line [lanes]uint32
 
 const lineSize = lanes * 4
 
-// Set is the flows of one half.
+// Set is the flows of one second, or of one epoch when that is longer.
 type Set struct {
 	lines []line
 	homes uint64
-	tag   uint32 // of this epoch, shifted into place; never 0
+	tag   uint32 // of this life of the set, shifted into place; never 0
 	count int
 	limit int
 	base  uintptr
@@ -65,7 +65,7 @@ type Result uint8
 
 // Results of Insert.
 const (
-	Seen  Result = iota // counted before in this epoch
+	Seen  Result = iota // counted before, since Clear
 	Added               // counted now
 	Full                // not seen before, and there is no room: not counted
 )
@@ -157,7 +157,7 @@ func (s *Set) Clear() {
 	s.tag += 1 << tagShift
 }
 
-// Tracker is a shard's two sets. It is a traffic.Companion.
+// Tracker is a shard's two sets. It is a traffic.FlowSets.
 type Tracker struct {
 	sets   [2]Set
 	memory arena.Arena
@@ -181,13 +181,10 @@ func New(cfg Config) (*Tracker, error) {
 	return t, nil
 }
 
-// Set returns the set of half i (traffic.Half.Index).
+// Set returns set i (traffic.Half.FlowSet).
 func (t *Tracker) Set(i int) *Set { return &t.sets[i&1] }
 
-// Retired does nothing: what a set counted is in the half.
-func (t *Tracker) Retired(int) {}
-
-// Clear empties the set of half i.
+// Clear empties set i, which the owner has left.
 func (t *Tracker) Clear(i int) { t.sets[i&1].Clear() }
 
 // Size is the address space in bytes that is reserved.

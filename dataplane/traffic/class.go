@@ -84,7 +84,8 @@ type Counters struct {
 	ICMP      Counter `json:"icmp"`
 	Fragments Counter `json:"fragments"`
 	Other     Counter `json:"other"`
-	// Flows is the number of distinct 5-tuples (TCP, UDP, SCTP with readable ports) seen in one epoch.
+	// Flows is the number of distinct 5-tuples (TCP, UDP, SCTP with readable ports) that were new: first
+	// seen in their second, or in their epoch when that is longer.
 	Flows uint64 `json:"flows"`
 }
 

@@ -44,6 +44,7 @@ type Half struct {
 	nets     *nets.Table
 	overflow []Sum // place*2 + direction
 	index    int
+	flowSet  int              // written by the control goroutine while the half is nobody's
 	_        [arena.Line]byte // the other half has another owner
 }
 
@@ -67,6 +68,9 @@ func (h *Half) Table() *Table { return &h.table }
 
 // Index is 0 or 1: which of the shard's halves this is.
 func (h *Half) Index() int { return h.index }
+
+// FlowSet is 0 or 1: on which of the owner's flow sets this half is counted.
+func (h *Half) FlowSet() int { return h.flowSet }
 
 // Overflow returns the overflow row of a place and direction (Incoming or Outgoing).
 func (h *Half) Overflow(place nets.ID, d Direction) *Sum {

@@ -35,7 +35,7 @@ func (c Config) Size() uint64 {
 	return 2 * (uint64(c.Hosts)*rowSize + uint64(indexLines(c.Hosts)+maxLines)*64)
 }
 
-// Companion is memory that is retired and cleared together with a half: flow sets, packet heads. Its methods are
+// Companion is memory that is retired and cleared together with a half: packet heads. Its methods are
 // called by the control goroutine while half i is its own.
 type Companion interface {
 	// Retired is called when half i has been collected, before it is cleared.
@@ -43,6 +43,10 @@ type Companion interface {
 	// Clear empties half i for its next epoch.
 	Clear(i int)
 }
+
+// FlowSets is an owner's two sets of flows. The owner counts on set Half.FlowSet; Clear empties a set, and is called by the
+// control goroutine after the last half that was counted on it has been collected.
+type FlowSets interface{ Clear(set int) }
 
 // Shard is one owner's counters: two halves, of which the owner fills one while the control goroutine reads the other.
 type Shard struct {
@@ -65,6 +69,9 @@ type Shard struct {
 	state      state
 	next       *nets.Table
 	companions []Companion
+	flowSets   FlowSets // nil without
+	keepFlows  bool     // as SetKeepFlows said last
+	owedFlows  bool     // a new set was asked for, and no epoch has begun since
 	memory     arena.Arena
 	size       uint64
 }
@@ -98,6 +105,9 @@ func NewShard(cfg Config, seed Seed, n *nets.Table, clock func() int64) (*Shard,
 
 // Attach adds memory that shares the halves' fate. It is called before the shard is used.
 func (s *Shard) Attach(c Companion) { s.companions = append(s.companions, c) }
+
+// AttachFlows gives the owner's flow sets. It is called before the shard is used.
+func (s *Shard) AttachFlows(f FlowSets) { s.flowSets = f }
 
 // Size is the address space in bytes that the shard reserves.
 func (s *Shard) Size() uint64 { return s.size }
@@ -146,15 +156,30 @@ func (s *Shard) turn(e uint64) {
 // is active keeps its table, so no packet is lost or counted twice.
 func (s *Shard) SetNets(n *nets.Table) { s.next = n }
 
+// SetKeepFlows says whether the epochs to come go on with the flow set of the one before, so that only flows not seen there
+// are new, or start with an empty one, as they do if this is never called. A new set that was asked for while the owner was
+// late comes with the next epoch that it begins.
+func (s *Shard) SetKeepFlows(keep bool) {
+	s.keepFlows = keep
+	s.owedFlows = s.owedFlows || !keep
+}
+
 // Request asks for the end of the epoch; it does nothing while an earlier request is unanswered or uncleared.
 func (s *Shard) Request() {
 	if s.state != counting {
 		return
 	}
 	e := s.want.Load() + 1
-	if idle := &s.halves[e&1]; idle.nets != s.next {
+	idle := &s.halves[e&1]
+	if idle.nets != s.next {
 		idle.setNets(s.next)
 	}
+	// Both flow sets but the one in use are empty here: a set is left only with a half that was cleared since.
+	idle.flowSet = s.halves[(e-1)&1].flowSet
+	if s.owedFlows || !s.keepFlows {
+		idle.flowSet ^= 1
+	}
+	s.owedFlows = false
 	s.state = asked
 	s.want.Store(e)
 }
@@ -195,8 +220,12 @@ func (s *Shard) Clear() {
 	if s.state != collected {
 		return
 	}
-	h := &s.halves[(s.want.Load()-1)&1]
+	e := s.want.Load()
+	h := &s.halves[(e-1)&1]
 	h.clear()
+	if s.flowSets != nil && h.flowSet != s.halves[e&1].flowSet {
+		s.flowSets.Clear(h.flowSet)
+	}
 	for _, c := range s.companions {
 		c.Clear(h.index)
 	}

@@ -41,7 +41,7 @@ func (w *Worker) count(h *traffic.Half, b *port.Burst, lt wire.LinkType) {
 	s.ncharges, s.nflows = 0, 0
 	var set *flowtrack.Set
 	if w.tracker != nil {
-		set = w.tracker.Set(h.Index())
+		set = w.tracker.Set(h.FlowSet())
 	}
 	w.decode(h, b, lt, set != nil)
 

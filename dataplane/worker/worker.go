@@ -89,7 +89,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 		if w.tracker, err = flowtrack.New(cfg.Flows); err != nil {
 			return nil, errors.Join(err, w.Free())
 		}
-		w.shard.Attach(w.tracker)
+		w.shard.AttachFlows(w.tracker)
 	}
 	if deps.Evidence != nil {
 		if w.probe, err = deps.Evidence.Probe(); err != nil {
