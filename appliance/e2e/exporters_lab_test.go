@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -256,15 +257,43 @@ func (y *yard) startOVS() *ovs {
 	return o
 }
 
-// received says how many packets came to the switch, as it counts them.
-func (o *ovs) received() (hit, missed uint64, err error) {
+// received says how many packets came to the switch so far, as it counts them.
+func (o *ovs) received() uint64 {
+	o.y.t.Helper()
 	out, err := exec.Command("ovs-appctl", "-t", o.y.Path("vs.ctl"), "dpif/show").CombinedOutput()
 	if err != nil {
-		return 0, 0, fmt.Errorf("ovs-appctl dpif/show: %w: %s", err, out)
+		o.y.t.Fatalf("ovs-appctl dpif/show: %v: %s", err, out)
 	}
+	var hit, missed uint64
 	_, line, _ := strings.Cut(string(out), "hit:")
-	_, err = fmt.Sscanf(line, "%d missed:%d", &hit, &missed)
-	return hit, missed, err
+	if _, err := fmt.Sscanf(line, "%d missed:%d", &hit, &missed); err != nil {
+		o.y.t.Fatalf("ovs-appctl dpif/show: %v: %s", err, out)
+	}
+	return hit + missed
+}
+
+// lostOn is how many frames a device of the generator's namespace could not hand over to the other end of its cable.
+func (y *yard) lostOn(dev string) (n uint64) {
+	y.t.Helper()
+	err := y.Gen.Do(func() error {
+		b, err := os.ReadFile("/proc/thread-self/net/dev")
+		if err != nil {
+			return err
+		}
+		_, line, ok := strings.Cut(string(b), " "+dev+":")
+		line, _, _ = strings.Cut(line, "\n")
+		// Eight numbers of reception; then bytes, packets, errors and drops of sending.
+		numbers := strings.Fields(line)
+		if !ok || len(numbers) < 12 {
+			return fmt.Errorf("statistics of %s: %q", dev, b)
+		}
+		n, err = strconv.ParseUint(numbers[11], 10, 64)
+		return err
+	})
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	return n
 }
 
 // set runs ovs-vsctl.
