@@ -262,6 +262,57 @@ func TestFlowsAverage(t *testing.T) {
 	}
 }
 
+// TestTopByFlows: at a short tick, hosts whose flows last stay in the list in the ticks that show none of them.
+func TestTopByFlows(t *testing.T) {
+	t.Parallel()
+	n := table(t)
+	for _, format := range []string{"192.0.2.%d", "2001:db8::%d"} {
+		m := meter(t, 100*time.Millisecond, func(c *Config) { c.TopHosts = 3 })
+		for tick := range 25 {
+			s := snap(n, 100*time.Millisecond)
+			s.kept = tick%10 != 0
+			for i := range 20 {
+				host := fmt.Sprintf(format, i+1)
+				switch {
+				case !s.kept && i < 4: // 1, 2, 3 and 4 have 400, 300, 200 and 100 flows that last
+					s.add(host, traffic.Incoming, traffic.ClassUDP, 500, 100, uint64(400-100*i))
+				case i >= 4: // the others a few new ones
+					s.add(host, traffic.Incoming, traffic.ClassUDP, 10, 100, uint64(1+i%3))
+				}
+			}
+			m.Add(s, floor(t, 1e6))
+			var got []string
+			for _, h := range m.Top(traffic.FamilyOf(&s.rows[0].Addr), traffic.Incoming, ByFlows) {
+				got = append(got, fmt.Sprint(h.Addr, " ", h.In[rule.Flows]))
+			}
+			want := []string{fmt.Sprintf(format, 1) + " 400", fmt.Sprintf(format, 2) + " 300", fmt.Sprintf(format, 3) + " 200"}
+			if !slices.Equal(got, want) {
+				t.Fatalf("tick %d: %v, want %v", tick, got, want)
+			}
+		}
+		m.Close()
+	}
+}
+
+// TestRatesAllocs: judging a host allocates nothing, whatever the tick.
+func TestRatesAllocs(t *testing.T) {
+	n := table(t)
+	for _, tick := range []time.Duration{100 * time.Millisecond, time.Second} {
+		m := meter(t, tick, nil)
+		for i := range 20 {
+			s := snap(n, tick)
+			s.kept = tick < time.Second && i%10 != 0
+			s.add(hosts[0], traffic.Incoming, traffic.ClassUDP, 1000, 100, 100).add(hosts[1], traffic.Outgoing, traffic.ClassUDP, 1000, 100, 100)
+			m.Add(s, floor(t, 10))
+		}
+		judged := 0
+		f := func(*Host) { judged++ }
+		if got := testing.AllocsPerRun(100, func() { m.Near(f) }); got > 1 || judged < 200 {
+			t.Errorf("%v: %v allocations, %d hosts", tick, got, judged)
+		}
+	}
+}
+
 func TestTicksPerSecond(t *testing.T) {
 	t.Parallel()
 	for tick, want := range map[time.Duration]int{

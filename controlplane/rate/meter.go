@@ -67,6 +67,9 @@ type Meter struct {
 	nets  *nets.Table
 	sums  sums
 	tops  tops
+	led   flowLeaders // the tick before, where ticks are shorter than a second
+	key   [16]byte    // what Find is asked for and what it fills: as locals they would be allocated for each call
+	row   traffic.Host
 	stats Stats
 	seq   uint64
 }
@@ -171,6 +174,9 @@ func (m *Meter) Add(s Snapshot, floor rule.Floor) {
 
 // scan passes over all rows once: it finds the hosts near a limit, and the busiest.
 func (m *Meter) scan(s Snapshot, bounds rule.Bounds) {
+	if m.flowTicks > 1 {
+		m.led.set(&m.tops)
+	}
 	m.tops.reset(m.cfg.TopHosts)
 	var h traffic.Host
 	for i := range s.Len() {
@@ -184,6 +190,13 @@ func (m *Meter) scan(s Snapshot, bounds rule.Bounds) {
 		if b := &bounds[h.Direction&1]; b.Above(packets, octets, h.Flows) {
 			m.mark(&h.Addr, m.flowTicks > 1 && h.Flows > b.Flows)
 		}
+	}
+	if m.flowTicks > 1 {
+		m.tops.ofSecond(&m.led, func(addr *[16]byte, d traffic.Direction) float64 {
+			var v volume
+			m.count(addr, d, &v)
+			return m.flowRate(&v, m.near[*addr], int(d))
+		})
 	}
 }
 
@@ -217,8 +230,11 @@ func (m *Meter) closeFlows() {
 		return
 	}
 	for addr, n := range m.near {
+		m.key = addr
 		for d, dir := range rule.Directions {
-			n.before[d] = m.count(&addr, dir).flows.begunRate(&m.flows)
+			var v volume
+			m.count(&m.key, dir, &v)
+			n.before[d] = v.flows.begunRate(&m.flows)
 		}
 	}
 	m.sums.closeFlows()
@@ -246,9 +262,11 @@ func (m *Meter) average(floor rule.Floor, elapsed time.Duration) {
 	// Averages are per second: compare them with the bounds of one second.
 	quiet := floor.Bounds(time.Second, nearFraction)
 	for addr, n := range m.near {
+		m.key = addr
 		for d := range n.avg {
-			v := m.count(&addr, rule.Directions[d])
-			now := m.rates(v, v.flows.rate(&m.flows, n.before[d]))
+			var v volume
+			m.count(&m.key, rule.Directions[d], &v)
+			now := m.rates(&v, v.flows.rate(&m.flows, n.before[d]))
 			smooth(&n.avg[d], &now, a)
 		}
 		if n.seen != m.seq && !m.flowing(n) && isQuiet(&n.avg[0], &quiet[0]) && isQuiet(&n.avg[1], &quiet[1]) {
@@ -272,7 +290,8 @@ func isQuiet(r *rule.Rates, b *rule.Bound) bool {
 func (m *Meter) Near(f func(h *Host)) {
 	var h Host
 	for addr := range m.near {
-		m.fill(&addr, &h)
+		m.key = addr
+		m.fill(&m.key, &h)
 		f(&h)
 	}
 }
@@ -300,15 +319,18 @@ func (m *Meter) fill(addr *[16]byte, h *Host) {
 		return
 	}
 	for d, to := range [2]*rule.Rates{&h.In, &h.Out} {
-		v := m.count(addr, rule.Directions[d])
-		flows := 0.0
-		if n != nil {
-			flows = v.flows.rate(&m.flows, n.before[d])
-		} else {
-			flows = v.flows.shown(&m.flows)
-		}
-		*to = m.rates(v, flows)
+		var v volume
+		m.count(addr, rule.Directions[d], &v)
+		*to = m.rates(&v, m.flowRate(&v, n, d))
 	}
+}
+
+// flowRate is the flows per second of a host, whose state is nil when it is far below every limit.
+func (m *Meter) flowRate(v *volume, n *near, d int) float64 {
+	if n == nil {
+		return v.flows.shown(&m.flows)
+	}
+	return v.flows.rate(&m.flows, n.before[d])
 }
 
 // oldest is from which snapshot of the ring on something counts.
@@ -320,15 +342,12 @@ func (m *Meter) oldest() int {
 }
 
 // count adds up what a host had in one direction.
-func (m *Meter) count(addr *[16]byte, d traffic.Direction) *volume {
-	v := new(volume)
-	var h traffic.Host
+func (m *Meter) count(addr *[16]byte, d traffic.Direction, v *volume) {
 	for i := m.oldest(); i < len(m.ring); i++ {
-		if m.ring[i].Find(addr, d, &h) {
-			v.add(m, i, &h.Cells, h.Flows)
+		if m.ring[i].Find(addr, d, &m.row) {
+			v.add(m, i, &m.row.Cells, m.row.Flows)
 		}
 	}
-	return v
 }
 
 // rates divides by the time that the window spans; flows are per second already.

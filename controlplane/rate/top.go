@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/weir-ddos/weir/controlplane/rule"
 	"github.com/weir-ddos/weir/dataplane/nets"
 	"github.com/weir-ddos/weir/dataplane/traffic"
 )
@@ -57,7 +58,10 @@ func (r *ranking) offer(value uint64, h *traffic.Host) {
 	if value == 0 || r.n == 0 || len(r.heap) == r.n && value < r.heap[0].value {
 		return
 	}
-	c := ranked{value: value, addr: h.Addr, place: h.Place}
+	r.add(ranked{value: value, addr: h.Addr, place: h.Place})
+}
+
+func (r *ranking) add(c ranked) {
 	if len(r.heap) < r.n {
 		r.heap = append(r.heap, c)
 		r.up(len(r.heap) - 1)
@@ -124,4 +128,39 @@ func (t *tops) offer(h *traffic.Host, packets, octets uint64) {
 	r[ByPackets].offer(packets, h)
 	r[ByBytes].offer(octets, h)
 	r[ByFlows].offer(h.Flows, h)
+}
+
+// ofSecond makes the rankings by flows those of the present second, where one tick shows a part of it: flows that last are
+// counted as a second begins. Who led in the tick before or leads in this one is ranked anew by its flows per second.
+func (t *tops) ofSecond(earlier *flowLeaders, flows func(addr *[16]byte, d traffic.Direction) float64) {
+	for f := range t {
+		for d := range t[f] {
+			r := &t[f][d][ByFlows]
+			list := append(earlier[f][d], r.heap...)
+			slices.SortFunc(list, func(a, b ranked) int { return bytes.Compare(a.addr[:], b.addr[:]) })
+			list = slices.CompactFunc(list, func(a, b ranked) bool { return a.addr == b.addr })
+			r.heap = r.heap[:0]
+			for _, c := range list {
+				if c.value = uint64(flows(&c.addr, rule.Directions[d])); c.value == 0 {
+					continue
+				}
+				if len(r.heap) < r.n || r.heap[0].worse(&c) {
+					r.add(c)
+				}
+			}
+			earlier[f][d] = list[:0]
+		}
+	}
+}
+
+// flowLeaders are rankings by flows, set aside.
+type flowLeaders [traffic.NumFamilies][2][]ranked
+
+// set copies the rankings by flows.
+func (l *flowLeaders) set(t *tops) {
+	for f := range t {
+		for d := range t[f] {
+			l[f][d] = append(l[f][d][:0], t[f][d][ByFlows].heap...)
+		}
+	}
 }
