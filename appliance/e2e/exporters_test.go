@@ -32,6 +32,8 @@ type metered struct {
 	// the appliance may find wrong with its datagrams.
 	odd  bool
 	code string
+	// hasty exporters may end before they have exported all, which no sequence number tells: pmacctd gives its plugin two seconds.
+	hasty bool
 	// run starts the exporter; nil for one that runs already.
 	run func() *process
 	// before is what it had before its last run, running that run, and last what it had at the time since.
@@ -117,11 +119,11 @@ func (y *yard) again(w *lab.Weir, list []*metered) {
 		if m.running == nil || m.running.running() || c != m.last {
 			m.last, m.since = c, time.Now()
 		}
-		if time.Since(m.since) < settled || c.lost == m.before.lost || m.check(got) == nil {
-			continue
+		missing := c.lost > m.before.lost || (m.hasty && c.packets-m.before.packets < m.packets)
+		if err := m.check(got); err != nil && missing && time.Since(m.since) > settled {
+			y.t.Logf("once more: %v", err)
+			m.before, m.running = c, m.run()
 		}
-		y.t.Logf("%s: once more, since %d are missing", m.name, c.lost-m.before.lost)
-		m.before, m.running = c, m.run()
 	}
 }
 
@@ -210,7 +212,7 @@ func TestExporterTotals(t *testing.T) {
 	w := y.start(y.Base() + y.flows(rules...) + quietConfig)
 	for _, m := range list {
 		m.running = m.run()
-		if strings.HasPrefix(m.name, "softflowd") { // one burst at a time
+		if m.hasty = strings.HasPrefix(m.name, "pmacctd"); !m.hasty { // one burst at a time
 			<-m.running.done
 		}
 	}
@@ -258,14 +260,14 @@ func (y *yard) switched(w *lab.Weir, sw *ovs, sflow, netflow, ipfix end) {
 }
 
 // through sends until all that was sent came to the switch, and returns that, and what was counted before. A busy machine loses frames on
-// the cable before the switch, and nobody can export those.
+// the cable and in the switch's packet socket, whose buffer is small, and nobody can export those.
 func (y *yard) through(w *lab.Weir, sw *ovs) (before map[netip.Addr]counted, l loads) {
 	y.t.Helper()
 	for range 5 {
 		before, l = y.quieted(w), loads{}
 		seen, lost := sw.received(), y.lostOn("a0")
 		for _, target := range []string{"10.0.9.1", "2001:db8:9::1"} {
-			s := gen.Scenario{Seed: 9, Streams: []gen.Stream{{Kind: "quic", Target: target, PPS: 800, Count: 2000, Flows: 20}}}
+			s := gen.Scenario{Seed: 9, Streams: []gen.Stream{{Kind: "quic", Target: target, PPS: 800, Count: 2000, Flows: 20, Sizes: []int{64, 200, 300}}}}
 			if _, err := y.Send(y.t.Context(), s, send.Config{Device: "a0", Sent: l.count}); err != nil {
 				y.t.Fatal(err)
 			}
