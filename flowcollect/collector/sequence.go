@@ -21,19 +21,22 @@ type sequenceKey struct {
 
 // sequence follows one sequence number.
 type sequence struct {
-	next    uint32
-	known   bool // next is
-	uptime  uint32
-	got     uint64 // in its own units, as lost
-	lost    uint64
-	late    uint64
-	restart uint64
+	next  uint32 // of a datagram that numbers itself by what was sent before it (RFC 7011 3.1), as it should
+	last  uint32 // number of the datagram before
+	known bool   // next and last are
+	// inclusive is set for an exporter that counts a datagram's own records in (softflowd's IPFIX, Open vSwitch's NetFlow v5).
+	inclusive bool
+	uptime    uint32
+	got       uint64 // in its own units, as lost
+	lost      uint64
+	late      uint64
+	restart   uint64
 }
 
 // see takes the header of a datagram.
 func (s *sequence) see(h *record.Header) {
 	began := s.known && h.Protocol != record.IPFIX && h.Uptime < s.uptime && s.uptime-h.Uptime > 1000 && s.uptime-h.Uptime < 1<<31
-	ahead := int32(h.Sequence - s.next)
+	ahead := s.ahead(h)
 	after := h.Sequence + h.Units
 	s.got += uint64(h.Units)
 	switch {
@@ -50,7 +53,20 @@ func (s *sequence) see(h *record.Header) {
 		s.lost -= min(s.lost, uint64(h.Units))
 		return
 	}
-	s.uptime = h.Uptime
+	s.uptime, s.last = h.Uptime, h.Sequence
 	// After a set whose template is unknown nobody knows how many records it had (RFC 7011 3.1 counts them).
 	s.known = h.Protocol != record.IPFIX || h.KnownUnits
+}
+
+// ahead is how many units are missing before a datagram; negative when it is late. An exporter shows by which of the two rules it
+// counts whenever one fits exactly and the other does not.
+func (s *sequence) ahead(h *record.Header) int32 {
+	proper, inclusive := int32(h.Sequence-s.next), int32(h.Sequence-s.last-h.Units)
+	if s.known && (proper == 0) != (inclusive == 0) {
+		s.inclusive = inclusive == 0
+	}
+	if s.inclusive {
+		return inclusive
+	}
+	return proper
 }

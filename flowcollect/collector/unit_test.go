@@ -33,6 +33,8 @@ func TestSequences(t *testing.T) {
 		{"restart", record.NetFlow5, []step{{seq: 1 << 20, units: 30, uptime: 1 << 30}, {seq: 0, units: 30, uptime: 1000, restarts: 1}, {seq: 30, units: 30, uptime: 2000, restarts: 1}}},
 		{"restart of a young one", record.NetFlow9, []step{{seq: 500, units: 1, uptime: 90_000}, {seq: 0, units: 1, uptime: 1000, restarts: 1}}},
 		{"far ahead is another sequence", record.IPFIX, []step{{seq: 0, units: 10}, {seq: 1 << 28, units: 10, restarts: 1}}},
+		{"counts its own records in", record.IPFIX, []step{{seq: 10, units: 10}, {seq: 15, units: 5}, {seq: 35, units: 20}, {seq: 65, units: 10, lost: 20}}},
+		{"a loss that looks like it", record.NetFlow5, []step{{seq: 100, units: 20}, {seq: 130, units: 30}, {seq: 160, units: 10}, {seq: 170, units: 10}}},
 		{"nobody knows how many", record.IPFIX, []step{{seq: 0, units: 1, unknown: true}, {seq: 20, units: 1}, {seq: 25, units: 1, lost: 4}}},
 	} {
 		var s sequence

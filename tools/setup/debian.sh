@@ -21,7 +21,8 @@ if [ "$(id -u)" != 0 ]; then
 fi
 echo "setup: installing$missing"
 log=$(mktemp)
-$sudo env DEBIAN_FRONTEND=noninteractive sh -c "
+# RUNLEVEL=1 keeps the packages from starting their services.
+$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 sh -c "
 	apt-get install -y --no-install-recommends $missing ||
 	{ apt-get update && apt-get install -y --no-install-recommends $missing; }" >"$log" 2>&1 </dev/null || {
 	tail -3 "$log" >&2
