@@ -234,7 +234,7 @@ func exactly(t *testing.T, name string, tick, jitter time.Duration, host string,
 // total adds the families up, of which one is silent or all of it is the clients'.
 func total(m *Meter, d traffic.Direction) (r rule.Rates) {
 	for f := range traffic.NumFamilies {
-		t := m.Total(traffic.Family(f), d)
+		t := m.Total(f, d)
 		r[rule.Flows] += t[rule.Flows]
 	}
 	return r

@@ -143,7 +143,7 @@ func TestStepResponse(t *testing.T) {
 			// The group, the network and the total follow the same curve.
 			exact := 100 * (1 - math.Exp(-2))
 			for what, r := range map[string]rule.Rates{
-				"total":   m.Total(traffic.FamilyOf((*[16]byte)(ptr(netip.MustParseAddr(host).As16()))), dir),
+				"total":   m.Total(traffic.FamilyOf(ptr(netip.MustParseAddr(host).As16())), dir),
 				"network": byName(m.Networks, netip.MustParseAddr(host), d),
 				"group":   groupRates(m, "global", d),
 			} {

@@ -8,7 +8,7 @@ import (
 )
 
 type good struct {
-	a [4]uint64
+	_ [4]uint64
 	b struct{ c, d uint32 }
 }
 
