@@ -189,7 +189,9 @@ func TestStuckRingIsReopened(t *testing.T) {
 		if _, err := e.send("eth1", frame); err != nil {
 			t.Fatal(err)
 		}
-		p.Queues()[0].RxBurst(&b)
+		if q := p.Queues()[0]; q.RxBurst(&b) > 0 { // the ring that was opened anew may deliver already
+			q.Release(&b)
+		}
 		if s := p.Stats().Err; s != "" {
 			seen = s
 			setWedged(false)
