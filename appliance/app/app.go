@@ -84,7 +84,7 @@ func New(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.shared = shared{seed: newSeed(), clock: monotonic(), nets: set.Nets, evidence: store, log: o.Log}
+	a.shared = shared{seed: newSeed(), clock: monotonic(), nets: set.Nets, evidence: store}
 	a.evidence.store = store
 	a.evidence.decode(cfg)
 	a.evidence.table.Store(set.Nets)

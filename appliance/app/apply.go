@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weir-ddos/weir/appliance/config"
+	"github.com/weir-ddos/weir/dataplane/nets"
 	"github.com/weir-ddos/weir/dataplane/port"
 )
 
@@ -58,19 +59,16 @@ func (a *App) Apply(_, next *config.Config) error {
 		}
 	}
 	prior := a.shared.nets
-	a.shared.nets = set.Nets
-	a.evidence.table.Store(set.Nets)
+	a.useNets(set.Nets)
 	if needsPorts(old, next) {
 		if err := a.replacePlane(old, next); err != nil {
-			a.shared.nets = prior
-			a.evidence.table.Store(prior)
+			a.useNets(prior)
 			undo()
 			return errors.Join(err, a.speaker.configure(ctx, old.BGP))
 		}
 	}
 	if err := a.applyFlows(old, next); err != nil {
-		a.shared.nets = prior
-		a.evidence.table.Store(prior)
+		a.useNets(prior)
 		undo()
 		if needsPorts(old, next) {
 			err = errors.Join(err, a.replacePlane(next, old))
@@ -80,6 +78,12 @@ func (a *App) Apply(_, next *config.Config) error {
 	setLevel(a.opts.Level, next.Log.Level)
 	a.current.Store(next)
 	return nil
+}
+
+// useNets makes t the prefix table of workers and sockets to come, and of evidence; those that run get it from the engine.
+func (a *App) useNets(t *nets.Table) {
+	a.shared.nets = t
+	a.evidence.table.Store(t)
 }
 
 // needsPorts reports whether the packet path must be built anew.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"runtime"
 	"slices"
@@ -41,7 +40,6 @@ type shared struct {
 	clock    func() int64
 	nets     *nets.Table
 	evidence *probe.Evidence
-	log      *slog.Logger
 }
 
 // dataplane is the packet path: ports and the workers that poll their queues.
