@@ -117,11 +117,48 @@ func TestShortcutIsTaken(t *testing.T) {
 			for _, f := range [][]byte{
 				ip(start.Clone(), a).TCP(1025, 443, wire.FlagSYN).Pad(60).Bytes(), ip(start.Clone(), a).UDP(53, 4242).Pad(60).Bytes(), icmp(ip(start.Clone(), a)).Pad(60).Bytes(),
 			} {
-				var h, walked wire.Headers
-				d := charging(wire.ChargeInner, false)
-				if !d.Plain(f, &h) || d.Walk(wire.LinkEthernet, f, &walked) != wire.OK || h.Outer != walked.Outer {
-					t.Errorf("%s ipv%d: shortcut says %s, walker %s", name, version(a), show(&h.Outer), show(&walked.Outer))
-				}
+				taken(t, fmt.Sprintf("%s ipv%d", name, version(a)), f)
+			}
+		}
+	}
+}
+
+// taken checks that the shortcut takes f, and says what the walker says.
+func taken(t *testing.T, name string, f []byte) {
+	t.Helper()
+	var h, walked wire.Headers
+	d := charging(wire.ChargeInner, false)
+	if !d.Plain(f, &h) || d.Walk(wire.LinkEthernet, f, &walked) != wire.OK || h.Outer != walked.Outer {
+		t.Errorf("%s: shortcut says %s, walker %s", name, show(&h.Outer), show(&walked.Outer))
+	}
+}
+
+// heads are long frames of the shapes that the shortcut is for, cut to n bytes.
+func heads(n int) (list [][]byte) {
+	for _, a := range [][2]string{inner4, inner6} {
+		for _, start := range []*packet{packetbuild.Ether(), packetbuild.Ether().VLAN(7), packetbuild.Ether().QinQ(7, 8)} {
+			for _, p := range []*packet{
+				ip(start.Clone(), a).TCP(1025, 443, wire.FlagSYN), ip(start.Clone(), a).UDP(53, 4242), ip(start.Clone(), a).UDP(1701, 1701),
+			} {
+				f := p.Payload(1400).Bytes()
+				list = append(list, f[:min(n, len(f))])
+			}
+		}
+	}
+	return list
+}
+
+// TestHeads: a capture may end anywhere behind the headers, and the shortcut takes it; before that, both say that it is cut.
+func TestHeads(t *testing.T) {
+	t.Parallel()
+	var h wire.Headers
+	for n := range 200 {
+		for i, f := range heads(n) {
+			if s := invariants(wire.LinkEthernet, f, &h); s != "" {
+				t.Fatalf("frame %d cut to %d bytes: %s", i, n, s)
+			}
+			if n >= 14+8+40+20 && i%3 != 2 { // the longest headers; L2TP is not plain
+				taken(t, fmt.Sprintf("frame %d cut to %d bytes", i, n), f)
 			}
 		}
 	}
@@ -150,6 +187,11 @@ func TestCapturesInvariants(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	for _, w := range everyEncap() {
 		f.Add(uint16(w.linkType), w.frame)
+	}
+	for _, n := range []int{42, 54, 62, 128} {
+		for _, head := range heads(n) {
+			f.Add(uint16(wire.LinkEthernet), head)
+		}
 	}
 	f.Fuzz(func(t *testing.T, lt uint16, frame []byte) {
 		var h wire.Headers

@@ -1,9 +1,9 @@
 package wire
 
 // plain decodes the shape that nearly every frame of a mirror port has: Ethernet, at most two VLAN tags, an IPv4 header without
-// options or an IPv6 header without extensions, no fragment, all of it captured, and a complete TCP, UDP or ICMP header that begins no
-// tunnel. For anything else it returns false, having possibly scribbled on h, and the walker starts over. What it accepts, the walker
-// answers alike (TestPlainAgainstWalker, FuzzDecode). BenchmarkDecode says what it saves.
+// options or an IPv6 header without extensions, no fragment, and a complete TCP, UDP or ICMP header that begins no tunnel; the capture
+// may end behind it (the 128 bytes of sFlow, a port's snap length). For anything else it returns false, having possibly scribbled on h,
+// and the walker starts over. What it accepts, the walker answers alike (TestMutations, FuzzDecode). BenchmarkDecode says what it saves.
 func (d *Decoder) plain(b []byte, h *Headers) bool {
 	if len(b) < 14+20+8 {
 		return false
@@ -29,7 +29,7 @@ func (d *Decoder) plain(b []byte, h *Headers) bool {
 			return false
 		}
 		total := int(be.Uint16(b[2:4]))
-		if total < 28 || total > len(b) {
+		if total < 28 {
 			return false
 		}
 		ip.Version = 4
@@ -37,13 +37,13 @@ func (d *Decoder) plain(b []byte, h *Headers) bool {
 		ip.TTL = b[8]
 		ip.Proto = b[9]
 		ip.setIPv4((*[8]byte)(b[12:20]))
-		b = b[20:total]
+		b = b[20:min(total, len(b))]
 	case typeIPv6:
 		if len(b) < 48 || b[0]>>4 != 6 {
 			return false
 		}
 		payload := int(be.Uint16(b[4:6]))
-		if payload < 8 || payload > len(b)-40 {
+		if payload < 8 {
 			return false
 		}
 		ip.Version = 6
@@ -52,7 +52,7 @@ func (d *Decoder) plain(b []byte, h *Headers) bool {
 		ip.TTL = b[7]
 		ip.Src = [16]byte(b[8:24])
 		ip.Dst = [16]byte(b[24:40])
-		b = b[40 : 40+payload]
+		b = b[40:min(40+payload, len(b))]
 	default:
 		return false
 	}
