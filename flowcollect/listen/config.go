@@ -59,10 +59,11 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Count is how many sockets c opens.
+// Count is how many sockets c opens: one where the system would give all datagrams of a shared port to one of them.
 func (c Config) Count() int {
-	if c.Sockets > 0 {
-		return c.Sockets
+	n := c.Sockets
+	if n == 0 {
+		n = min(4, max(1, runtime.NumCPU()/2))
 	}
-	return min(4, max(1, runtime.NumCPU()/2))
+	return min(n, maxSharing)
 }

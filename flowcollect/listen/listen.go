@@ -91,7 +91,7 @@ type SocketStats struct {
 	// Datagrams and Bytes (UDP payload) were received.
 	Datagrams uint64 `json:"datagrams"`
 	Bytes     uint64 `json:"bytes"`
-	// Dropped is what the kernel threw away here: its buffer was full, or a checksum was wrong.
+	// Dropped is what the kernel threw away here: its buffer was full, or a checksum was wrong. Only Linux tells.
 	Dropped uint64 `json:"dropped"`
 	// Truncated datagrams were longer than MaxDatagram; there are none unless the kernel is odd.
 	Truncated uint64 `json:"truncated,omitempty"`
@@ -106,7 +106,7 @@ func open(addr netip.AddrPort, buffer int, shared bool) (*Socket, error) {
 	if addr.Addr().Is4() {
 		family = unix.AF_INET
 	}
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
+	fd, err := socket(family)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
@@ -141,21 +141,14 @@ func (s *Socket) prepare(family int, shared bool, buffer int) error {
 		}
 	}
 	if shared {
-		if err := set("SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		if err := set("SO_REUSEPORT", unix.SOL_SOCKET, reusePort, 1); err != nil {
 			return err
 		}
 	}
-	// SO_RCVBUFFORCE goes beyond net.core.rmem_max and needs CAP_NET_ADMIN; the kernel doubles both for its own books.
-	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer) != nil {
-		if err := set("SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, buffer); err != nil {
-			return err
-		}
+	var err error
+	if s.buffer, err = setBuffer(s.fd, buffer); err != nil {
+		return err
 	}
-	got, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
-	if err != nil {
-		return os.NewSyscallError("getsockopt SO_RCVBUF", err)
-	}
-	s.buffer = got / 2
 	// The wait of a blocking receive. recvmmsg has an argument for it, which is only looked at when a datagram arrives.
 	tv := unix.NsecToTimeval(Wake.Nanoseconds())
 	return os.NewSyscallError("setsockopt SO_RCVTIMEO", unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv))
@@ -218,9 +211,7 @@ func (s *Socket) Stats() SocketStats {
 	}
 }
 
-// drops reads the kernel's own counter (SO_MEMINFO), which is also right while nothing arrives any more, and costs a
-// datagram nothing; SO_RXQ_OVFL would tell the same with the next datagram, in a control message of each.
-// The counter has 32 bits; between two readings it moves less.
+// drops adds what the kernel's counter grew by. The counter has 32 bits; between two readings it moves less.
 func (s *Socket) drops() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -243,17 +234,4 @@ func (s *Socket) Close() error {
 	err := unix.Close(s.fd)
 	s.fd = -1
 	return os.NewSyscallError("close", err)
-}
-
-// steer makes the kernel deal datagrams out to n sockets by chance. The program belongs to the whole group.
-func steer(fd, n int) error {
-	const random = 0xfffff000 + 56 // SKF_AD_OFF + SKF_AD_RANDOM (linux/filter.h)
-	code := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: random},
-		{Code: unix.BPF_ALU | unix.BPF_MOD | unix.BPF_K, K: uint32(n)},
-		{Code: unix.BPF_RET | unix.BPF_A},
-	}
-	prog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
-	return os.NewSyscallError("setsockopt SO_ATTACH_REUSEPORT_CBPF",
-		unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &prog))
 }

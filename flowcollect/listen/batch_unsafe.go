@@ -1,3 +1,5 @@
+//go:build linux
+
 package listen
 
 import (
@@ -88,15 +90,4 @@ func (b *Batch) SourcePort(i int) uint16 {
 	// Sound: the port is the second 16-bit field of both kinds of address, in network order.
 	raw := (*[4]byte)(unsafe.Pointer(&b.names[i]))
 	return binary.BigEndian.Uint16(raw[2:])
-}
-
-// memDrops reads SK_MEMINFO_DROPS, the ninth word of SO_MEMINFO (Linux 4.12).
-func memDrops(fd int) (uint32, bool) {
-	const drops = 8
-	var info [drops + 1]uint32
-	size := uint32(unsafe.Sizeof(info))
-	// Sound: the kernel writes at most size bytes and says how many.
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
-		uintptr(unsafe.Pointer(&info[0])), uintptr(unsafe.Pointer(&size)), 0)
-	return info[drops], errno == 0 && size >= uint32(unsafe.Sizeof(info))
 }
