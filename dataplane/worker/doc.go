@@ -7,6 +7,8 @@
 // charged to whom, the second finds the rows, the third looks the flows up, the last adds; before each, the memory that
 // it needs has been prefetched for the whole burst.
 //
+// The loop reads the clock once a round and keeps how long it stayed away from its queues: see Gaps.
+//
 // The worker never looks at what it counted: the control plane reads that through Shard. It never opens or closes
 // ports.
 package worker

@@ -11,21 +11,23 @@ import (
 type pacer struct {
 	start  time.Time // any fixed point
 	last   time.Duration
-	empty  int // rounds in a row that found nothing
+	asleep time.Duration // what the policy asked to sleep since the last poll
+	found  bool          // the last round found frames
 	polled bool
+	empty  int // rounds in a row that found nothing
+	times  times
 }
 
 // gap notes how long the last round took. One reading of the clock a round.
 func (p *pacer) gap(h *traffic.Half) {
 	now := time.Since(p.start)
-	if g := int64(now - p.last); p.polled && g > h.MaxGap {
-		h.MaxGap = g
+	if p.polled {
+		g := now - p.last - p.asleep
+		h.MaxGap = max(h.MaxGap, int64(g))
+		p.times.add(g, p.found)
 	}
-	p.last, p.polled = now, true
+	p.last, p.asleep, p.polled = now, 0, true
 }
-
-// mark starts measuring anew.
-func (p *pacer) mark() { p.last, p.polled = time.Since(p.start), true }
 
 // Idle rounds before a policy takes its next step.
 const (
@@ -36,6 +38,7 @@ const (
 
 // idle is called at the end of a round that found n frames.
 func (p *pacer) idle(policy Idle, n int) {
+	p.found = n > 0
 	if n > 0 {
 		p.empty = 0
 		return
@@ -50,13 +53,18 @@ func (p *pacer) idle(policy Idle, n int) {
 		case p.empty < pauseYields:
 			runtime.Gosched()
 		default:
-			time.Sleep(20 * time.Microsecond)
+			p.sleep(20 * time.Microsecond)
 		}
 	default:
 		if p.empty < sleepGrows {
-			time.Sleep(50 * time.Microsecond)
+			p.sleep(50 * time.Microsecond)
 		} else {
-			time.Sleep(500 * time.Microsecond)
+			p.sleep(500 * time.Microsecond)
 		}
 	}
+}
+
+func (p *pacer) sleep(d time.Duration) {
+	p.asleep = d
+	time.Sleep(d)
 }

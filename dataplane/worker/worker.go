@@ -57,6 +57,7 @@ type Worker struct {
 	stop   atomic.Bool // Stop writes, the loop reads once a round
 	rounds atomic.Uint64
 	busy   atomic.Uint64
+	times  published
 
 	mu       sync.Mutex // guards running and done
 	running  bool
@@ -163,15 +164,23 @@ type Stats struct {
 	// Rounds is how often the loop has looked at all its queues, and Busy how often it found something.
 	Rounds uint64 `json:"rounds"`
 	Busy   uint64 `json:"busy"`
+	// Time is how long the loop has run, and BusyTime the part of it that went into rounds that found something.
+	Time     time.Duration `json:"time"`
+	BusyTime time.Duration `json:"busy_time"`
+	// LongestGap is the longest time between two polls, and Gaps are all by length, as Gaps says; since the loop began.
+	LongestGap time.Duration `json:"longest_gap"`
+	Gaps       Gaps          `json:"gaps"`
 	// Queues is how many queues it polls.
 	Queues int `json:"queues"`
 	// Memory is the address space in bytes that its tables reserve.
 	Memory uint64 `json:"memory"`
 }
 
-// Stats is safe at any time. Rounds and Busy are updated every few thousand rounds and when the worker idles.
+// Stats is safe at any time. Rounds and Busy are updated every few thousand rounds and when the worker idles, times and gaps when
+// an epoch ends. All of them begin anew with Start.
 func (w *Worker) Stats() Stats {
 	s := Stats{Rounds: w.rounds.Load(), Busy: w.busy.Load(), Queues: w.queuesN, Memory: w.shard.Size()}
+	w.times.load(&s)
 	if w.tracker != nil {
 		s.Memory += w.tracker.Size()
 	}
@@ -199,13 +208,13 @@ func (w *Worker) loop() {
 	pace.start = time.Now()
 	var rounds, busy uint64
 	var half *traffic.Half
+	defer func() { w.times.store(&pace.times, time.Since(pace.start)) }()
 	for !w.stop.Load() {
 		h := w.shard.Poll() // the epoch's handover, once a round
-		if h == half {
-			pace.gap(h)
-		} else { // the gap that led here belongs to the half before
+		pace.gap(h)         // a gap in which an epoch ended belongs to the next, as its packets do
+		if h != half {
 			half = h
-			pace.mark()
+			w.times.store(&pace.times, pace.last)
 		}
 		n := 0
 		for i, q := range w.queues {
