@@ -49,7 +49,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s.exporters: %v is not a prefix", key, r.Exporters))
 		}
 		if r.Default > MaxRate || r.Override > MaxRate {
-			errs = append(errs, fmt.Errorf("%s: a rate is above %d", key, MaxRate))
+			errs = append(errs, fmt.Errorf("%s: a rate is above %d", key, int64(MaxRate)))
 		}
 		if r.Prescaled && (r.Override != 0 || r.Default != 0) {
 			errs = append(errs, fmt.Errorf("%s: prescaled excludes a rate", key))

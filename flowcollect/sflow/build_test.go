@@ -18,6 +18,8 @@ func xdr(items ...any) (b x) {
 		switch v := it.(type) {
 		case int:
 			b = binary.BigEndian.AppendUint32(b, uint32(v))
+		case uint32:
+			b = binary.BigEndian.AppendUint32(b, v)
 		case uint64:
 			b = binary.BigEndian.AppendUint64(b, v)
 		case string: // an address, with its type

@@ -196,7 +196,7 @@ func TestTunnelKind(t *testing.T) {
 func TestInterfacesAndDiscards(t *testing.T) {
 	t.Parallel()
 	p := raw(udp4(100))
-	compactOut := func(out int) x { return item(1, 1, 2<<24|3, 512, 1, 0, 3, out, 1, p) }
+	compactOut := func(out uint32) x { return item(1, 1, 2<<24|3, 512, 1, 0, 3, out, 1, p) }
 	for _, c := range []struct {
 		name      string
 		sample    x

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,7 +54,7 @@ func (c Config) Validate() error {
 	check("fields", c.Fields, 1, 16384)
 	check("hold_sets", c.HoldSets, 0, 65536)
 	check("hold_bytes", c.HoldBytes, 0, 1<<30)
-	check("hold_total", c.HoldTotal, c.HoldBytes, 1<<32)
+	check("hold_total", c.HoldTotal, c.HoldBytes, min(1<<32, math.MaxInt))
 	if c.Expiry < time.Minute {
 		errs = append(errs, fmt.Errorf("expiry: %v is below 1m", c.Expiry))
 	}

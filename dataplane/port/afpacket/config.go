@@ -3,6 +3,7 @@ package afpacket
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -63,7 +64,7 @@ const (
 	maxBlock  = 64 << 20
 	minBlocks = 2
 	maxBlocks = 4096
-	maxRing   = 2 << 30
+	maxRing   = min(2<<30, math.MaxInt)
 	maxQueues = 256
 	maxWait   = port.Duration(10 * time.Millisecond)
 )
@@ -79,7 +80,7 @@ func (o Options) Validate() error {
 	}
 	if o.Blocks < minBlocks || o.Blocks > maxBlocks {
 		bad("blocks", "%d is outside %d..%d", o.Blocks, minBlocks, maxBlocks)
-	} else if o.BlockSize*o.Blocks > maxRing {
+	} else if int64(o.BlockSize)*int64(o.Blocks) > maxRing {
 		bad("blocks", "%d blocks of %d bytes are more than %d bytes a queue", o.Blocks, o.BlockSize, maxRing)
 	}
 	if o.Retire < port.Duration(time.Millisecond) || o.Retire > port.Duration(100*time.Millisecond) {

@@ -179,7 +179,7 @@ func (st *Stream) validate() error {
 	case st.Count < 0 || st.Flows < 0:
 		return errors.New("count, flows: must not be negative")
 	case st.count() > maxPackets:
-		return fmt.Errorf("%d packets, the limit is %d", st.count(), maxPackets)
+		return fmt.Errorf("%d packets, the limit is %d", st.count(), int64(maxPackets))
 	}
 	for _, n := range st.Sizes {
 		if n < 0 || n > maxPayload {
