@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/weir-ddos/weir/flowcollect/record"
+	sflowdec "github.com/weir-ddos/weir/flowcollect/sflow"
 )
 
 // deviation is a known way in which goflow2 v2.2.6 differs from us.
@@ -268,14 +269,18 @@ var deviations = []deviation{
 		func(d *difference) bool { return d.f.Rate == 0 && d.r.RateFrom == record.RateOther },
 	},
 	{
-		"sFlow interface formats", "the format bits (discarded, several) and 0x3fffffff (internal) are shown as an index; we take them as no index",
+		"sFlow interface formats", "a value of another format (discarded, several, none that is known) and the values of the agent itself are shown as an index; " +
+			"only format 0 is an index (sFlow 5, interface and interface_expanded), for inputs too",
 		[]string{"input", "output"},
 		func(d *difference) bool {
-			v := d.f.Input
-			if d.field == "output" {
-				v = d.f.Output
+			if !d.sflow() || d.ours != "0" {
+				return false
 			}
-			return d.sflow() && d.ours == "0" && v >= 0x3fffffff
+			i := d.sample.Input
+			if d.field == "output" {
+				i = d.sample.Output
+			}
+			return i.Format != sflowdec.Index || i.Value == sflowdec.Internal || i.Value == sflowdec.InternalExpanded
 		},
 	},
 	{

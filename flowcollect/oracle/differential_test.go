@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/weir-ddos/weir/flowcollect/record"
+	sflowdec "github.com/weir-ddos/weir/flowcollect/sflow"
 )
 
 // difference is one thing in which the two decoders differ, in one datagram or one record.
@@ -22,6 +23,8 @@ type difference struct {
 	// r and f are the record in both, nil for a whole datagram.
 	r *record.Record
 	f *flow
+	// sample is r's in sFlow.
+	sample *sflowdec.Sample
 	// stats is what we met in the datagram, answer all that goflow2 said of it.
 	stats   *record.Stats
 	answer  *response
@@ -77,6 +80,7 @@ func (c *comparison) compare(dg datagram) (clean bool) {
 		c.explain(d)
 	}
 	for i := range min(len(list), len(answer.Flows)) {
+		d.sample = &c.ours.samples[i]
 		c.compareRecord(d, &list[i], &answer.Flows[i])
 	}
 	return stats.Codes[record.OK] == 1 && answer.Error == "" && !answer.Missing

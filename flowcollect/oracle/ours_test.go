@@ -28,6 +28,7 @@ type decoder struct {
 	ipfix   *ipfix.Decoder
 	sflow   *sflowdec.Decoder
 	list    []record.Record
+	samples []sflowdec.Sample // of the records of list, in sFlow
 	stats   record.Stats
 }
 
@@ -53,12 +54,12 @@ func (d *decoder) Record(r *record.Record) {
 	case record.BiflowReverse, record.SectionTunnel, record.Discard:
 		return
 	}
-	d.list = append(d.list, *r)
+	d.list, d.samples = append(d.list, *r), append(d.samples, *d.sflow.Sample())
 }
 
 // decode returns the records of one datagram and what was met in it.
 func (d *decoder) decode(dg datagram) ([]record.Record, record.Stats) {
-	d.list, d.stats = d.list[:0], record.Stats{}
+	d.list, d.samples, d.stats = d.list[:0], d.samples[:0], record.Stats{}
 	in := record.Datagram{Exporter: dg.exporter, Arrived: dg.at, Payload: dg.payload}
 	switch v := version(dg.payload); {
 	case v == 10:

@@ -26,22 +26,26 @@ type Interface struct {
 // InterfaceFormat is the meaning of an interface's value.
 type InterfaceFormat uint8
 
-// The formats. Input interfaces are only of format Index.
+// The formats. Input interfaces are only of format Index; what says otherwise has no index.
 const (
 	Index     InterfaceFormat = iota // an ifIndex
 	Discarded                        // the packet was discarded; a reason
 	Multiple                         // sent out of several interfaces; their number
 )
 
-// Internal is the ifIndex of traffic from or to the exporter itself.
-const Internal = 0x3fffffff
+// Internal is the ifIndex of traffic from or to the exporter itself; InternalExpanded is it in expanded samples, where not every agent
+// follows that rule.
+const (
+	Internal         = 0x3fffffff
+	InternalExpanded = 0xffffffff
+)
 
 // compact splits the 32 bits of a compact sample's interface.
 func compact(v uint32) Interface { return Interface{InterfaceFormat(v >> 30), v & 0x3fffffff} }
 
 // ifIndex is the interface's ifIndex when it has one.
 func (i Interface) ifIndex() (uint32, bool) {
-	if i.Format != Index || i.Value == 0 || i.Value == Internal {
+	if i.Format != Index || i.Value == 0 || i.Value == Internal || i.Value == InternalExpanded {
 		return 0, false
 	}
 	return i.Value, true

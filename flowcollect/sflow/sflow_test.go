@@ -218,6 +218,9 @@ func TestInterfacesAndDiscards(t *testing.T) {
 		{"expanded elsewhere", expanded([2]int{0, 5}, [2]int{0, 6}, p), 5, 6, Interface{Index, 6}, false, 0, 0, 329380},
 		{"expanded discarded", expanded([2]int{0, 5}, [2]int{1, 261}, p), 5, 0, Interface{Discarded, 261}, true, 138, 0, 329380},
 		{"expanded multiple", expanded([2]int{0, 5}, [2]int{2, 4}, p), 5, 0, Interface{Multiple, 4}, false, 0, 0, 329380},
+		{"expanded internal", expanded([2]int{0, 5}, [2]int{0, InternalExpanded}, p), 5, 0, Interface{Index, InternalExpanded}, false, 0, 0, 329380},
+		{"expanded internal, as in compact samples", expanded([2]int{0, 5}, [2]int{0, Internal}, p), 5, 0, Interface{Index, Internal}, false, 0, 0, 329380},
+		{"input of no format", expanded([2]int{1, 5}, [2]int{0, 7}, p), 0, 7, Interface{Index, 7}, false, 0, 0, 329380},
 		{"expanded of no known format", expanded([2]int{0, 5}, [2]int{1 << 20, 4}, p), 5, 0, Interface{255, 4}, false, 0, 0, 329380},
 	} {
 		t.Run(c.name, func(t *testing.T) {
