@@ -8,9 +8,8 @@ import (
 	"slices"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/weir-ddos/weir/appliance/config"
+	"github.com/weir-ddos/weir/controlplane/peercred"
 )
 
 // rights are what a client may do. Who may change may read.
@@ -24,29 +23,20 @@ type peer struct {
 
 // peerOf asks the kernel who connected.
 func peerOf(c net.Conn) (peer, error) {
-	uc, ok := c.(*net.UnixConn)
-	if !ok {
-		return peer{}, fmt.Errorf("not a unix socket: %T", c)
-	}
-	raw, err := uc.SyscallConn()
+	cred, err := peercred.Of(c)
 	if err != nil {
-		return peer{}, fmt.Errorf("peer of connection: %w", err)
+		return peer{}, err
 	}
-	var cred *unix.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return peer{}, fmt.Errorf("peer of connection: %w", err)
-	}
-	if credErr != nil {
-		return peer{}, fmt.Errorf("peer of connection: %w", credErr)
-	}
-	return identify(cred.Uid, cred.Gid, cred.Pid), nil
+	return identify(cred), nil
 }
 
-// identify adds what the user database knows. A user who is not in it has only the group of the process.
-func identify(uid, gid uint32, pid int32) peer {
-	p := peer{Actor: Actor{UID: uid, PID: pid}, groups: []string{strconv.FormatUint(uint64(gid), 10)}}
-	u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))
+// identify adds what the user database knows. A user who is not in it has only the groups of the process.
+func identify(c peercred.Cred) peer {
+	p := peer{Actor: Actor{UID: c.UID, PID: int32(c.PID)}}
+	for _, gid := range c.Groups {
+		p.groups = append(p.groups, strconv.FormatUint(uint64(gid), 10))
+	}
+	u, err := user.LookupId(strconv.FormatUint(uint64(c.UID), 10))
 	if err != nil {
 		return p
 	}

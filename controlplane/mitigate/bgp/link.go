@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-ddos/weir/controlplane/peercred"
 )
 
 // link is a connection to a speaker. call may be used from any goroutine; calls wait for each other.
@@ -63,17 +65,11 @@ func dial(ctx context.Context, path string, patience time.Duration) (*link, *hel
 
 // listener is the pid of the process that listens at the other end, 0 when the kernel does not say.
 func listener(conn net.Conn) int {
-	raw, err := conn.(*net.UnixConn).SyscallConn()
+	cred, err := peercred.Of(conn)
 	if err != nil {
 		return 0
 	}
-	pid := 0
-	_ = raw.Control(func(fd uintptr) {
-		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			pid = int(cred.Pid)
-		}
-	})
-	return pid
+	return cred.PID
 }
 
 // read delivers answers until the connection ends. An answer that nobody waits for any more is dropped.
