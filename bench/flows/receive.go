@@ -2,6 +2,7 @@ package flows
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -209,10 +210,12 @@ func send(ctx context.Context, s *stream, site *site, r *ReceiveResult) (sent ui
 func segmentSize(n int) []byte {
 	const udpSegment = 103 // UDP_SEGMENT in linux/udp.h
 	b := make([]byte, unix.CmsgSpace(2))
-	native.PutUint64(b, uint64(unix.CmsgLen(2)))
-	native.PutUint32(b[8:], unix.SOL_UDP)
-	native.PutUint32(b[12:], udpSegment)
-	native.PutUint16(b[16:], uint16(n))
+	h := unix.Cmsghdr{Level: unix.IPPROTO_UDP, Type: udpSegment}
+	h.SetLen(unix.CmsgLen(2))
+	if _, err := binary.Encode(b, native, h); err != nil {
+		panic(err) // only when it does not fit
+	}
+	native.PutUint16(b[unix.CmsgLen(0):], uint16(n))
 	return b
 }
 

@@ -18,8 +18,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // NS is a network namespace with its loopback device up.
@@ -32,6 +30,9 @@ var serial atomic.Uint32
 
 // Missing returns which right or tool New would lack, in words, and nothing when all is there.
 func Missing() string {
+	if runtime.GOOS != "linux" {
+		return "network namespaces need Linux"
+	}
 	if os.Geteuid() != 0 {
 		return "root (CAP_NET_ADMIN and CAP_SYS_ADMIN) is needed to make network namespaces"
 	}
@@ -119,17 +120,11 @@ func (n *NS) Do(f func() error) error {
 	go func() {
 		// Never unlocked: the runtime ends a locked thread with its goroutine, so no other code runs in the namespace.
 		runtime.LockOSThread()
-		result <- func() error {
-			fd, err := unix.Open("/run/netns/"+n.Name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-			if err != nil {
-				return fmt.Errorf("open namespace %s: %w", n.Name, err)
-			}
-			defer func() { _ = unix.Close(fd) }()
-			if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("enter namespace %s: %w", n.Name, err)
-			}
-			return f()
-		}()
+		err := enter(n.Name)
+		if err == nil {
+			err = f()
+		}
+		result <- err
 	}()
 	return <-result
 }
@@ -139,7 +134,7 @@ func (n *NS) Do(f func() error) error {
 // outside of Do.
 func (n *NS) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", n.Name, name}, args...)...)
-	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	cmd.SysProcAttr = mortal()
 	return cmd
 }
 
