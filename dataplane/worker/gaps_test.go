@@ -14,8 +14,17 @@ func TestGapClasses(t *testing.T) {
 		gap   time.Duration
 		class int
 	}{
-		{-time.Second, 0}, {0, 0}, {gapUnit - 1, 0}, {gapUnit, 1}, {2*gapUnit - 1, 1}, {2 * gapUnit, 2}, {100 * time.Microsecond, 7},
-		{4999 * time.Microsecond, 12}, {5002 * time.Microsecond, 13}, {19 * time.Millisecond, 14}, {time.Hour, NumGaps - 1},
+		{-time.Second, 0},
+		{0, 0},
+		{gapUnit - 1, 0},
+		{gapUnit, 1},
+		{2*gapUnit - 1, 1},
+		{2 * gapUnit, 2},
+		{100 * time.Microsecond, 7},
+		{4999 * time.Microsecond, 12},
+		{5002 * time.Microsecond, 13},
+		{19 * time.Millisecond, 14},
+		{time.Hour, NumGaps - 1},
 	} {
 		var x times
 		x.add(c.gap, c.gap > gapUnit)

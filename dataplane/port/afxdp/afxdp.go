@@ -1,3 +1,5 @@
+//go:build linux
+
 package afxdp
 
 import (
@@ -26,9 +28,9 @@ type Port struct {
 	faces  []port.Queue // the same, as the interface
 	watch  *netdev.Watcher
 
-	// sockets, program and attached exist while the device is there. Only the watcher's hooks and, after the watch
+	// maps, program and attached exist while the device is there. Only the watcher's hooks and, after the watch
 	// has ended, Close touch them.
-	sockets  *ebpf.Map
+	maps     []*ebpf.Map
 	program  *ebpf.Program
 	attached link.Link
 
@@ -42,15 +44,28 @@ type queue struct {
 	number int
 	wait   time.Duration
 
-	gate   gate.Gate // guards socket
-	socket *socket   // nil while the device is away and after Close
+	gate   gate.Gate // guards source
+	source source    // nil while the device is away and after Close
 
 	received atomic.Uint64 // written once a burst by the worker, as is the next
 	bytes    atomic.Uint64
 
 	statsMu sync.Mutex         // guards the rest; taken inside the gate or alone
-	live    *socket            // whose kernel counters still grow
-	past    unix.XDPStatistics // of sockets that are closed
+	live    source             // whose kernel counters still grow
+	past    unix.XDPStatistics // of sources that are closed
+}
+
+// source is where a queue's frames come from while the device is there: a socket, or a tap when the port observes.
+// receive and giveBack are called once a burst.
+type source interface {
+	// receive fills b with what is there and returns how many frames and bytes. They stay until giveBack(n).
+	receive(b *port.Burst) (n int, bytes uint64)
+	giveBack(n int)
+	// wake tells the kernel that there is room, if it waits for that; wait sleeps until a frame comes or d is over.
+	wake()
+	wait(d time.Duration)
+	statistics() unix.XDPStatistics
+	close() error
 }
 
 func open(device string, queues int, o Options) (*Port, error) {
@@ -107,13 +122,16 @@ func (p *Port) tryAttach(d netdev.Device) error {
 	if have < len(p.queues) {
 		return fmt.Errorf("%d queues are in use and it has now %d", len(p.queues), have)
 	}
-	p.sockets, err = ebpf.NewMap(&ebpf.MapSpec{
+	if p.opts.Observe {
+		return p.tryObserve(d, have)
+	}
+	sockets, err := p.newMap(&ebpf.MapSpec{
 		Name: "weir_sockets", Type: ebpf.XSKMap, KeySize: 4, ValueSize: 4, MaxEntries: uint32(have),
 	})
 	if err != nil {
 		return fmt.Errorf("map of sockets: %w", err)
 	}
-	if p.program, err = p.pass.load(p.sockets, xdpPass); err != nil {
+	if p.program, err = p.pass.load(sockets, xdpPass); err != nil {
 		return err
 	}
 	mode, err := p.attachProgram(d.Index)
@@ -132,12 +150,21 @@ func (p *Port) tryAttach(d netdev.Device) error {
 		if s.zerocopy {
 			zero++
 		}
-		if err := p.sockets.Put(uint32(q.number), uint32(s.fd)); err != nil {
+		if err := sockets.Put(uint32(q.number), uint32(s.fd)); err != nil {
 			return fmt.Errorf("put socket of queue %d into the map: %w", q.number, err)
 		}
 	}
 	p.describe(mode, zero, have)
 	return nil
+}
+
+// newMap makes a map that detach closes.
+func (p *Port) newMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
+	m, err := ebpf.NewMap(spec)
+	if err == nil {
+		p.maps = append(p.maps, m)
+	}
+	return m, err
 }
 
 // attachProgram attaches in the wanted mode and says which it became.
@@ -146,19 +173,34 @@ func (p *Port) attachProgram(index int) (mode string, err error) {
 	if p.opts.Copy == zerocopy {
 		modes = []string{native}
 	}
-	flags := map[string]link.XDPAttachFlags{native: link.XDPDriverMode, generic: link.XDPGenericMode}
 	var errs []error
 	for _, mode := range modes {
-		p.attached, err = link.AttachXDP(link.XDPOptions{Program: p.program, Interface: index, Flags: flags[mode]})
+		err := p.attachIn(mode, index)
 		switch {
 		case err == nil:
 			return mode, nil
-		case errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST):
-			return "", fmt.Errorf("attach XDP program: %w (another program is attached; see: ip link show %s)", err, p.device)
+		case errors.Is(err, errTaken):
+			return "", err
 		}
-		errs = append(errs, fmt.Errorf("attach XDP program in %s mode: %w", mode, err))
+		errs = append(errs, err)
 	}
 	return "", errors.Join(errs...)
+}
+
+// errTaken means that no mode will do.
+var errTaken = errors.New("another program is attached")
+
+// attachIn attaches in one mode.
+func (p *Port) attachIn(mode string, index int) (err error) {
+	flags := map[string]link.XDPAttachFlags{native: link.XDPDriverMode, generic: link.XDPGenericMode}
+	p.attached, err = link.AttachXDP(link.XDPOptions{Program: p.program, Interface: index, Flags: flags[mode]})
+	switch {
+	case errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST):
+		return fmt.Errorf("attach XDP program: %w (%w; see: ip link show %s)", err, errTaken, p.device)
+	case err != nil:
+		return fmt.Errorf("attach XDP program in %s mode: %w", mode, err)
+	}
+	return nil
 }
 
 func (p *Port) describe(mode string, zero, have int) {
@@ -171,6 +213,11 @@ func (p *Port) describe(mode string, zero, have int) {
 	default:
 		text += fmt.Sprintf(", zerocopy on %d queues", zero)
 	}
+	p.setMode(text, have)
+}
+
+// setMode says what the port settled on, and which queues it leaves out.
+func (p *Port) setMode(text string, have int) {
 	if have > len(p.queues) {
 		text += fmt.Sprintf(", %d of the device's %d queues", len(p.queues), have)
 	}
@@ -198,31 +245,31 @@ func (p *Port) detach(within time.Duration) error {
 		errs = append(errs, p.program.Close())
 		p.program = nil
 	}
-	if p.sockets != nil {
-		errs = append(errs, p.sockets.Close())
-		p.sockets = nil
+	for _, m := range p.maps {
+		errs = append(errs, m.Close())
 	}
+	p.maps = nil
 	return errors.Join(errs...)
 }
 
-// put installs a socket.
-func (q *queue) put(s *socket) {
+// put installs a source.
+func (q *queue) put(s source) {
 	q.gate.Shut(0)
 	q.statsMu.Lock()
-	q.socket, q.live = s, s
+	q.source, q.live = s, s
 	q.statsMu.Unlock()
 	q.gate.Open()
 }
 
-// take removes the socket, keeps its counters and closes it. The gate is shut.
+// take removes the source, keeps its counters and closes it. The gate is shut.
 func (q *queue) take() error {
-	s := q.socket
+	s := q.source
 	if s == nil {
 		return nil
 	}
 	q.statsMu.Lock()
 	q.past = add(q.past, s.statistics())
-	q.socket, q.live = nil, nil
+	q.source, q.live = nil, nil
 	q.statsMu.Unlock()
 	return s.close()
 }
@@ -239,9 +286,9 @@ func add(a, b unix.XDPStatistics) unix.XDPStatistics {
 func (q *queue) RxBurst(b *port.Burst) int {
 	b.N = 0
 	if !q.gate.Enter() {
-		return 0 // the socket is away, or being taken away or put in
+		return 0 // the source is away, or being taken away or put in
 	}
-	s := q.socket
+	s := q.source
 	if s == nil {
 		q.gate.Leave()
 		return 0
@@ -269,7 +316,7 @@ func (q *queue) Release(b *port.Burst) {
 	if b.N == 0 {
 		return
 	}
-	q.socket.giveBack(b.N)
+	q.source.giveBack(b.N)
 	b.N = 0
 	q.gate.Leave()
 }
@@ -285,7 +332,7 @@ func (q *queue) Stats() port.QueueStats {
 	}
 }
 
-// kernel returns the kernel's counters of all the queue's sockets so far.
+// kernel returns the kernel's counters of all the queue's sources so far.
 func (q *queue) kernel() unix.XDPStatistics {
 	q.statsMu.Lock()
 	defer q.statsMu.Unlock()

@@ -1,3 +1,5 @@
+//go:build linux
+
 package afxdp
 
 import (
@@ -81,6 +83,8 @@ func TestConformance(t *testing.T) {
 	}{
 		{"native", map[string]any{"mode": "native"}},
 		{"generic", map[string]any{"mode": "generic"}},
+		{"observing native", map[string]any{"mode": "native", "observe": true, "head": 2048}},
+		{"observing generic", map[string]any{"mode": "generic", "observe": true, "head": 2048, "wait": "5ms"}},
 		{"waiting", map[string]any{"wait": "5ms", "frame_size": 4096, "copy": "copy", "frames": 2048, "pass": []any{"arp", "tcp/179"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -113,6 +117,9 @@ func bad() []porttest.Bad {
 		{"pass", "arp"},
 		{"pass", []any{"ospf"}},
 		{"pass", []any{"host/nobody"}},
+		{"observe", "yes"},
+		{"head", 64},
+		{"head", 4096},
 		{"wait", "1s"},
 		{"wait", true},
 	} {
@@ -127,6 +134,11 @@ func bad() []porttest.Bad {
 			Name:   "generic zerocopy",
 			Config: port.Config{Device: "x", Options: map[string]any{"mode": "generic", "copy": "zerocopy"}},
 			Want:   []string{"options.copy: "},
+		},
+		porttest.Bad{
+			Name:   "observe and others",
+			Config: port.Config{Device: "x", Options: map[string]any{"observe": true, "copy": "copy", "pass": []any{"arp"}}},
+			Want:   []string{"options.copy: ", "options.pass: "},
 		},
 		porttest.Bad{Name: "too many queues", Config: port.Config{Device: "x", Queues: 300}, Want: []string{"queues: 300"}})
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 package afxdp
 
 import (
@@ -26,13 +28,21 @@ type Options struct {
 	// neither IPv4 nor IPv6, ARP included), host/ADDRESS (to this address), tcp/PORT and udp/PORT (from or to this port).
 	// Up to 64 entries. It looks behind up to two VLAN tags.
 	Pass []string `json:"pass"`
+	// Observe leaves every frame to the kernel and copies only its beginning to the worker, with its length: on a router that
+	// forwards what it measures. It costs the kernel a little for each frame. frame_size, copy and pass do not apply; frames is
+	// how many beginnings each queue can hold, at least.
+	Observe bool `json:"observe"`
+	// Head is how many bytes of a frame are copied with observe: 128 to 2048. What is behind them is not decoded.
+	Head int `json:"head"`
 	// Wait is how long RxBurst may sleep in the kernel when there is nothing, 0s to 10ms. With 0s it never does, and the
 	// worker's idle policy alone decides. Use it only for workers with one queue.
 	Wait port.Duration `json:"wait"`
 }
 
 // Default returns the options that hold when nothing is set.
-func Default() Options { return Options{Mode: auto, Copy: auto, FrameSize: 2048, Frames: 16384} }
+func Default() Options {
+	return Options{Mode: auto, Copy: auto, FrameSize: 2048, Frames: 16384, Head: 256}
+}
 
 // The values of Mode and Copy.
 const (
@@ -47,6 +57,8 @@ const (
 const (
 	minFrames = 64
 	maxFrames = 65536
+	minHead   = 128
+	maxHead   = 2048
 	maxPass   = 64
 	maxQueues = 256
 	maxWait   = port.Duration(10 * time.Millisecond)
@@ -78,6 +90,15 @@ func (o Options) Validate() error {
 	}
 	if _, err := parsePass(o.Pass); err != nil {
 		bad("pass", "%w", err)
+	}
+	if o.Head < minHead || o.Head > maxHead {
+		bad("head", "%d is outside %d..%d", o.Head, minHead, maxHead)
+	}
+	if o.Observe && o.Copy != auto {
+		bad("copy", "%q cannot be had with observe", o.Copy)
+	}
+	if o.Observe && len(o.Pass) > 0 {
+		bad("pass", "with observe the kernel gets every frame, and all are counted")
 	}
 	if o.Wait < 0 || o.Wait > maxWait {
 		bad("wait", "%v is outside 0s..10ms", time.Duration(o.Wait))

@@ -1,3 +1,5 @@
+//go:build linux
+
 package afxdp
 
 import (
@@ -248,11 +250,15 @@ func net16(v uint16) int32 {
 	return int32(binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v)))
 }
 
-// load gives the program to the kernel, which verifies it.
+// load gives the program to the kernel.
 func (p *pass) load(sockets *ebpf.Map, orElse int32) (*ebpf.Program, error) {
-	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "weir_afxdp", Type: ebpf.XDP, Instructions: p.instructions(sockets.FD(), orElse), License: "Apache-2.0",
-	})
+	return loadProgram(&ebpf.ProgramSpec{Name: "weir_afxdp", Instructions: p.instructions(sockets.FD(), orElse)})
+}
+
+// loadProgram gives a program to the kernel, which verifies it.
+func loadProgram(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
+	spec.Type, spec.License = ebpf.XDP, "Apache-2.0"
+	prog, err := ebpf.NewProgram(spec)
 	if errors.Is(err, unix.EPERM) {
 		return nil, fmt.Errorf("load XDP program: %w (CAP_BPF and CAP_NET_ADMIN are needed)", err)
 	}
