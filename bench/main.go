@@ -46,6 +46,7 @@ var scenarios = []scenario{
 	{"memory", "parse, look up, classify, count from memory, next to a loop that only touches the same memory", false, memoryPath},
 	{"tick", "a whole tick of the control plane with a million active hosts", false, ticks},
 	{"ports", "CPU a packet through AF_XDP and AF_PACKET on veth, next to bare counters on the same socket", false, portsPath},
+	{"dpdk", "the product through DPDK's virtual devices, next to dpdk-testpmd that only receives", false, dpdkPath},
 	{"blackholes", "10,000 routes from the wanted set to BIRD", true, blackholes},
 	{"latency", "first packet of an attack to the route at BIRD", true, firstPacketToRoute},
 	{"flows", "flow records: decode, sample, count, next to goflow2; and received over loopback", false, flowRecords},
