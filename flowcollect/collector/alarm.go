@@ -3,6 +3,7 @@ package collector
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -46,13 +47,8 @@ func (c *Collector) look(now time.Time) {
 			alarms = append(alarms, fmt.Sprintf("flows: the socket %s failed and receives nothing", w.socket.Addr()))
 		}
 	}
-	list, _ := c.registry.all()
-	slices.SortFunc(list, func(a, b *exporter) int { return a.addr.Compare(b.addr) })
-	for _, e := range list {
-		if e.allowed && e.proven.Load() {
-			alarms = append(alarms, e.look(now, c.cfg.SilentAfter, c.cfg.LossAlarm)...)
-		}
-	}
+	alarms = append(alarms, c.lookAtExporters(now)...)
+	c.templates.ExpireHeld(now.UnixNano())
 	if f := c.filters.Load(); f != nil {
 		for _, h := range f.stats().Hooks {
 			if h.Disabled > 0 {
@@ -61,6 +57,30 @@ func (c *Collector) look(now time.Time) {
 		}
 	}
 	c.report(alarms, drops)
+}
+
+// lookAtExporters judges those that are known to be exporters, and those that the configuration names.
+func (c *Collector) lookAtExporters(now time.Time) (alarms []string) {
+	list, _, _ := c.registry.all()
+	slices.SortFunc(list, func(a, b *exporter) int { return a.addr.Compare(b.addr) })
+	for _, e := range list {
+		if e.allowed && e.proven.Load() {
+			found, trusted := e.look(now, c.cfg.SilentAfter, c.cfg.LossAlarm)
+			if trusted {
+				alarms = append(alarms, found...)
+				c.templates.Trust(&e.key)
+			}
+		}
+	}
+	if c.cfg.SilentAfter == 0 || now.Sub(c.begin) < c.cfg.SilentAfter {
+		return alarms
+	}
+	for _, x := range c.cfg.Exporters {
+		if x.Prefix.IsSingleIP() && countings[x.Count] != countNone && c.registry.find(x.Prefix.Addr().As16()) == nil {
+			alarms = append(alarms, fmt.Sprintf("flows: exporter %s has never been heard", title(x.Name, x.Prefix.Addr())))
+		}
+	}
+	return alarms
 }
 
 // report makes the alarms those that are in force, and logs the ones that are new or over.
@@ -84,10 +104,11 @@ func (c *Collector) report(alarms []string, drops uint64) {
 	c.alarms = alarms
 }
 
-// look judges one exporter.
-func (e *exporter) look(now time.Time, silent time.Duration, percent int) (alarms []string) {
+// look judges one exporter. Alarms are for exporters that are trusted: who was understood only once need not come again.
+func (e *exporter) look(now time.Time, silent time.Duration, percent int) (alarms []string, trusted bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	trusted = e.trust()
 	var lost, got uint64
 	for _, s := range e.sequences {
 		lost += s.lost
@@ -103,12 +124,14 @@ func (e *exporter) look(now time.Time, silent time.Duration, percent int) (alarm
 	if e.loss.lossy {
 		alarms = append(alarms, fmt.Sprintf("flows: datagrams of exporter %s are lost on the way", e.title()))
 	}
-	return alarms
+	return alarms, trusted
 }
 
-func (e *exporter) title() string {
-	if e.rule.name != "" {
-		return e.rule.name + " (" + e.addr.String() + ")"
+func (e *exporter) title() string { return title(e.rule.name, e.addr) }
+
+func title(name string, addr netip.Addr) string {
+	if name != "" {
+		return name + " (" + addr.String() + ")"
 	}
-	return e.addr.String()
+	return addr.String()
 }

@@ -51,6 +51,7 @@ type Collector struct {
 	cfg  Config
 	deps Deps
 
+	begin     time.Time
 	allow     *listen.Allow
 	registry  *registry
 	templates *template.Registry
@@ -75,7 +76,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Collector{cfg: cfg, deps: deps, allow: listen.NewAllow(cfg.Allow)}
+	c := &Collector{cfg: cfg, deps: deps, begin: deps.Now(), allow: listen.NewAllow(cfg.Allow)}
 	c.tick.Store(int64(deps.Tick))
 	c.registry = newRegistry(cfg.MaxExporters, newRules(&cfg), c.allow.Ok)
 	if err := c.SetFilter(cfg.Filter); err != nil {
@@ -219,7 +220,7 @@ func (c *Collector) newWorker(s *listen.Socket, a accept) (*worker, error) {
 	if c.cfg.Bytes == "ip" {
 		bytes = sflow.IPLength
 	}
-	w.sflow = sflow.New(sflow.Config{Wire: c.deps.Wire, Bytes: bytes}, nil)
+	w.sflow = sflow.New(sflow.Config{Wire: c.deps.Wire, Bytes: bytes}, w)
 	return w, nil
 }
 

@@ -18,13 +18,19 @@ type exporter struct {
 	gone    atomic.Bool  // forgotten: workers drop it too
 	seen    atomic.Int64 // when the last datagram arrived, ns since the Unix epoch
 	proven  atomic.Bool  // a datagram of it was understood
+	trusted atomic.Bool  // so it was for a while; see look
 	first   int64
+	learnt  learnt
 
-	mu        sync.Mutex // guards all below; a worker takes it once a datagram
-	sequences map[sequenceKey]*sequence
-	skew      time.Duration
-	loss      lossMeter
-	silent    bool
+	mu         sync.Mutex // guards all below; a worker takes it once a datagram
+	sequences  map[sequenceKey]*sequence
+	interfaces map[interfaceKey]*InterfaceStats
+	skew       time.Duration
+	loss       lossMeter
+	silent     bool
+	batches    batchMeter
+	looks      int   // at which something had been understood since the one before
+	lookedAt   int64 // seen at the last look
 }
 
 // lossMeter compares losses between two looks.
@@ -33,15 +39,41 @@ type lossMeter struct {
 	lossy     bool
 }
 
-// see takes the header of a datagram that was decoded.
+// see takes what was read of a datagram that was decoded.
 func (e *exporter) see(h *record.Header, agent [16]byte, arrived int64) {
 	if h.Protocol == record.UnknownProtocol {
 		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.header(h, agent, arrived)
+	if h.Data || h.Protocol < record.NetFlow9 && h.Units > 0 {
+		e.learnt.batch.Store(int64(e.batches.see(arrived)))
+	}
+}
+
+// seeAll takes the headers of further messages of the same datagram.
+func (e *exporter) seeAll(list []record.Header, arrived int64) {
+	if len(list) == 0 {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := range list {
+		e.header(&list[i], [16]byte{}, arrived)
+	}
+}
+
+// header follows clock and sequence. mu is held.
+func (e *exporter) header(h *record.Header, agent [16]byte, arrived int64) {
 	if h.Exported != 0 {
 		e.skew = time.Duration(h.Exported - arrived)
+	}
+	if h.ActiveTimeout != 0 {
+		e.learnt.active.Store(int64(h.ActiveTimeout))
+	}
+	if h.IdleTimeout != 0 {
+		e.learnt.idle.Store(int64(h.IdleTimeout))
 	}
 	if !h.HasSequence {
 		return
@@ -58,7 +90,8 @@ func (e *exporter) see(h *record.Header, agent [16]byte, arrived int64) {
 	s.see(h)
 }
 
-// registry is the exporters that are accounted for. It is bounded: senders of anything are not believed to be exporters.
+// registry is the exporters that are accounted for. It is bounded, and senders of anything are not believed to be exporters: what has
+// been understood for a while makes room for nobody while it lives.
 type registry struct {
 	max   int
 	rules *rules
@@ -67,27 +100,33 @@ type registry struct {
 	mu        sync.Mutex // guards all below; taken for new exporters and by readers
 	list      map[[16]byte]*exporter
 	forgotten uint64
+	refused   uint64
+	full      int64 // until then nobody is looked for to make room
 }
 
 func newRegistry(limit int, r *rules, allow func(netip.Addr) bool) *registry {
 	return &registry{max: limit, rules: r, allow: allow, list: make(map[[16]byte]*exporter)}
 }
 
-// get finds an exporter or begins one.
+// get finds an exporter or begins one. One for which there is no room is gone from the start: its records count, but nothing is
+// remembered of it.
 func (g *registry) get(key [16]byte, now int64) *exporter {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if e := g.list[key]; e != nil {
 		return e
 	}
-	if len(g.list) >= g.max {
-		g.forget()
-	}
 	a := netip.AddrFrom16(key).Unmap()
 	e := &exporter{
 		addr: a, key: key, rule: g.rules.of(a), allowed: g.allow(a), first: now, sequences: make(map[sequenceKey]*sequence),
+		interfaces: make(map[interfaceKey]*InterfaceStats),
 	}
 	e.seen.Store(now)
+	if len(g.list) >= g.max && !g.forget(now) {
+		g.refused++
+		e.gone.Store(true)
+		return e
+	}
 	g.list[key] = e
 	return e
 }
@@ -99,40 +138,109 @@ func (g *registry) find(key [16]byte) *exporter {
 	return g.list[key]
 }
 
-// candidates is how many exporters forget looks at.
-const candidates = 32
+const (
+	// candidates is how many exporters forget looks at, and more while all of them are trusted.
+	candidates = 32
+	// abandoned is for how long a trusted exporter must be silent to make room.
+	abandoned = 24 * time.Hour
+	// fullFor is for how long nobody is looked for after everybody was trusted.
+	fullFor = time.Second
+)
 
-// forget makes room: of some exporters, taken at random as maps are walked, the one that was never understood and is the longest
-// silent. So a flood of forged senders displaces itself, and hardly ever a router.
-func (g *registry) forget() {
+// forget makes room: of some exporters, taken at random as maps are walked, the one that is trusted least and is the longest silent. So
+// a flood of forged senders displaces itself, and no router. It reports false when there are none but trusted ones.
+func (g *registry) forget(now int64) bool {
+	if now < g.full {
+		return false
+	}
 	var worst *exporter
 	n := 0
 	for _, e := range g.list {
 		if worst == nil || worse(e, worst) {
 			worst = e
 		}
-		if n++; n == candidates {
+		if n++; n >= candidates && !worst.trusted.Load() {
 			break
 		}
+	}
+	if worst.trusted.Load() && now-worst.seen.Load() < int64(abandoned) {
+		g.full = now + int64(fullFor)
+		return false
 	}
 	worst.gone.Store(true)
 	delete(g.list, worst.key)
 	g.forgotten++
+	return true
 }
 
 func worse(a, b *exporter) bool {
-	if x, y := a.proven.Load(), b.proven.Load(); x != y {
-		return !x
+	if x, y := a.standing(), b.standing(); x != y {
+		return x < y
 	}
 	return a.seen.Load() < b.seen.Load()
 }
 
+// standing orders exporters by how much is known in their favour.
+func (e *exporter) standing() (n int) {
+	if e.proven.Load() {
+		n++
+	}
+	if e.trusted.Load() {
+		n += 2
+	}
+	return n
+}
+
+// trustAfter is at how many looks something of an exporter must have been understood to trust it. What the configuration names is
+// trusted when it is understood for the first time.
+const trustAfter = 3
+
+// trust judges an exporter at a look. mu is held.
+func (e *exporter) trust() bool {
+	seen := e.seen.Load()
+	if e.proven.Load() && seen != e.lookedAt {
+		e.looks++
+	}
+	e.lookedAt = seen
+	if e.looks >= trustAfter || e.looks > 0 && e.rule.named {
+		e.trusted.Store(true)
+	}
+	return e.trusted.Load()
+}
+
 // all are the exporters in no order.
-func (g *registry) all() (list []*exporter, forgotten uint64) {
+func (g *registry) all() (list []*exporter, forgotten, refused uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, e := range g.list {
 		list = append(list, e)
 	}
-	return list, g.forgotten
+	return list, g.forgotten, g.refused
+}
+
+// admit begins a worker's view of an exporter. There are never many more of them than there are exporters.
+func (w *worker) admit(source *[16]byte) *local {
+	if len(w.exporters) >= 2*w.c.registry.max {
+		w.dropGone()
+	}
+	e := &local{exporter: w.c.registry.get(*source, w.wall)}
+	w.exporters[*source] = e
+	return e
+}
+
+// dropGone drops the exporters that the registry has forgotten. mu is held.
+func (w *worker) dropGone() {
+	for _, e := range w.exporters {
+		if e.gone.Load() {
+			w.drop(e)
+		}
+	}
+}
+
+// forget drops what an exporter announced that is not accounted for any more.
+func (c *Collector) forget(key *[16]byte) {
+	if c.registry.find(*key) == nil {
+		c.templates.Forget(key)
+		c.sampling.Forget(key)
+	}
 }

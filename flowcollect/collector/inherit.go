@@ -9,15 +9,24 @@ func (c *Collector) inherit(after *Collector) {
 	if len(c.workers) == 0 {
 		return
 	}
-	list, forgotten := after.registry.all()
-	c.registry.forgotten = forgotten
+	list, forgotten, refused := after.registry.all()
+	c.registry.forgotten, c.registry.refused, c.begin = forgotten, refused, after.begin
 	heir := c.workers[0]
 	for _, old := range list {
 		e := c.registry.get(old.key, old.first)
 		e.seen.Store(old.seen.Load())
 		e.proven.Store(old.proven.Load())
+		e.trusted.Store(old.trusted.Load())
+		e.learnt.active.Store(old.learnt.active.Load())
+		e.learnt.idle.Store(old.learnt.idle.Load())
+		e.learnt.batch.Store(old.learnt.batch.Load())
 		old.mu.Lock() // readers of the old one may still be there
-		e.skew, e.loss = old.skew, old.loss
+		e.skew, e.loss, e.batches, e.looks, e.lookedAt = old.skew, old.loss, old.batches, old.looks, old.lookedAt
+		for k, s := range old.interfaces {
+			one := *s
+			one.Name = e.rule.name
+			e.interfaces[k] = &one
+		}
 		for k, s := range old.sequences {
 			one := *s
 			e.sequences[k] = &one

@@ -27,6 +27,7 @@ var countings = map[string]counting{
 // rule is what the configuration says of one exporter, ready for use. It is read-only.
 type rule struct {
 	name       string
+	named      bool // it is of one address: the configuration knows the exporter
 	count      counting
 	interfaces []uint32 // sorted
 	dropped    bool     // flows that were not forwarded count
@@ -56,7 +57,7 @@ func newRules(c *Config) *rules {
 	r := &rules{standard: &standard}
 	for _, e := range c.Exporters {
 		one := standard
-		one.name, one.count = e.Name, countings[e.Count]
+		one.name, one.named, one.count = e.Name, e.Prefix.IsSingleIP(), countings[e.Count]
 		one.interfaces = slices.Sorted(slices.Values(e.Interfaces))
 		one.window = cmp.Or(e.Window, one.window)
 		one.least = cmp.Or(e.SpreadMin, one.least)
@@ -121,18 +122,6 @@ func (u *rule) metered(r *record.Record) bool {
 	default:
 		return in || out
 	}
-}
-
-// duration is over how much time a record is charged; zero charges it at once. A sampled packet is news, not history.
-func (u *rule) duration(r *record.Record) time.Duration {
-	if u.window == 0 || r.Kind == record.Section || r.Kind == record.SectionTunnel {
-		return 0
-	}
-	var d time.Duration
-	if r.Has&record.HasDuration != 0 {
-		d = time.Duration(r.Duration)
-	}
-	return min(max(d, u.least), u.window)
 }
 
 // sample resolves the rate of an sFlow sample, which announces its own, in the same order as package sampling.

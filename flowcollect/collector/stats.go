@@ -3,6 +3,7 @@ package collector
 import (
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-ddos/weir/dataplane/traffic"
@@ -10,6 +11,7 @@ import (
 	"github.com/weir-ddos/weir/flowcollect/listen"
 	"github.com/weir-ddos/weir/flowcollect/record"
 	"github.com/weir-ddos/weir/flowcollect/sampling"
+	"github.com/weir-ddos/weir/flowcollect/sflow"
 	"github.com/weir-ddos/weir/flowcollect/spread"
 	"github.com/weir-ddos/weir/flowcollect/template"
 )
@@ -33,9 +35,11 @@ type Stats struct {
 	Useless  uint64 `json:"useless"`
 	// Durations counts records by protocol and by how much time they report, in the classes of DurationNames.
 	Durations [record.NumProtocols][numDurations]uint64 `json:"durations"`
-	// Exporters is how many are known, Forgotten how many had to make room.
+	// Exporters is how many are known, Forgotten how many had to make room, Unlisted how often there was none to be made: those
+	// records count, but nothing is remembered of their exporters.
 	Exporters int              `json:"exporters"`
 	Forgotten uint64           `json:"forgotten"`
+	Unlisted  uint64           `json:"unlisted"`
 	Refused   []listen.Refused `json:"refused"`
 	// Panics of decoders: never above 0.
 	Panics    uint64         `json:"panics"`
@@ -76,8 +80,8 @@ func (c *Collector) Stats() Stats {
 	}
 	s.Counted, s.Dropped, s.DropsReported = all.counted, all.dropped, all.dropsReported
 	s.Filtered, s.Skipped, s.Useless, s.Durations = all.filtered, all.skipped, all.useless, all.durations
-	list, forgotten := c.registry.all()
-	s.Exporters, s.Forgotten = len(list), forgotten
+	list, forgotten, unlisted := c.registry.all()
+	s.Exporters, s.Forgotten, s.Unlisted = len(list), forgotten, unlisted
 	s.Refused, s.Templates, s.RatesRefused = c.allow.Refusals(), c.templates.Stats(), c.sampling.Limited()
 	if f := c.filters.Load(); f != nil {
 		s.Filter = f.stats()
@@ -122,6 +126,18 @@ type ExporterStats struct {
 	// SamplingRate is the last record's, 0 unknown, and SamplingFrom where it is from.
 	SamplingRate float64 `json:"sampling_rate"`
 	SamplingFrom string  `json:"sampling_from"`
+	// Sources is how sFlow agents sample, by data source. EffectiveRate is the mean rate that follows from their counts of packets, 0
+	// unknown; RateOff says that for some of them it is far from the announced one.
+	Sources       []Source `json:"sources,omitempty"`
+	EffectiveRate float64  `json:"effective_rate,omitempty"`
+	RateOff       bool     `json:"rate_off,omitempty"`
+	// ActiveTimeout and IdleTimeout are the timeouts that the exporter announced, Batch the interval in which it was seen to send what
+	// it has, all in seconds; 0 unknown or none.
+	ActiveTimeout float64 `json:"active_timeout_seconds,omitempty"`
+	IdleTimeout   float64 `json:"idle_timeout_seconds,omitempty"`
+	Batch         float64 `json:"batch_seconds,omitempty"`
+	// Interfaces is how many interfaces it reports (Collector.Interfaces).
+	Interfaces int `json:"interfaces,omitempty"`
 	// FirstSeen and LastSeen are when the first and the last datagram arrived.
 	FirstSeen time.Time `json:"first_seen"`
 	LastSeen  time.Time `json:"last_seen"`
@@ -142,12 +158,13 @@ type ExporterStats struct {
 
 // Exporters lists the exporters by address. Those that are not allowed are not exporters.
 func (c *Collector) Exporters() []ExporterStats {
-	list, _ := c.registry.all()
+	list, _, _ := c.registry.all()
 	list = slices.DeleteFunc(list, func(e *exporter) bool { return !e.allowed })
 	slices.SortFunc(list, func(a, b *exporter) int { return a.addr.Compare(b.addr) })
 	out := make([]ExporterStats, len(list))
 	at := make(map[*exporter]int, len(list))
 	stats := make([]record.Stats, len(list))
+	sources := make([][]sflow.SourceStats, len(list))
 	for i, e := range list {
 		out[i] = e.describe()
 		at[e] = i
@@ -158,12 +175,14 @@ func (c *Collector) Exporters() []ExporterStats {
 			if i, ok := at[l.exporter]; ok {
 				out[i].take(l)
 				stats[i].Add(&l.stats)
+				sources[i] = l.sampled.addTo(sources[i])
 			}
 		}
 		w.mu.Unlock()
 	}
 	for i := range out {
 		out[i].sum(&stats[i])
+		out[i].Sources, out[i].EffectiveRate, out[i].RateOff = describeSources(sources[i])
 	}
 	return out
 }
@@ -175,6 +194,7 @@ func (e *exporter) describe() ExporterStats {
 	s := ExporterStats{
 		Address: e.addr, Name: e.rule.name, Datagrams: make(map[string]uint64), FirstSeen: time.Unix(0, e.first).UTC(),
 		LastSeen: time.Unix(0, e.seen.Load()).UTC(), ClockSkew: e.skew.Seconds(), Silent: e.silent, Lossy: e.loss.lossy,
+		ActiveTimeout: seconds(&e.learnt.active), IdleTimeout: seconds(&e.learnt.idle), Batch: seconds(&e.learnt.batch), Interfaces: len(e.interfaces),
 	}
 	for k, q := range e.sequences {
 		s.Late += q.late
@@ -188,6 +208,8 @@ func (e *exporter) describe() ExporterStats {
 	}
 	return s
 }
+
+func seconds(ns *atomic.Int64) float64 { return time.Duration(ns.Load()).Seconds() }
 
 // take adds one worker's part.
 func (s *ExporterStats) take(l *local) {

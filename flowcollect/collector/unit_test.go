@@ -121,7 +121,7 @@ func TestRules(t *testing.T) {
 		{"203.0.113.1", time.Minute, 0, record.Section},
 	} {
 		r := record.Record{Kind: c.kind, Has: record.HasDuration, Duration: int64(c.d)}
-		if got := all.of(netip.MustParseAddr(c.exporter)).duration(&r); got != c.want {
+		if got := (&exporter{rule: all.of(netip.MustParseAddr(c.exporter))}).duration(&r); got != c.want {
 			t.Errorf("%s, %v: %v, want %v", c.exporter, c.d, got, c.want)
 		}
 	}
@@ -150,7 +150,7 @@ func TestRegistryIsBounded(t *testing.T) {
 	for i := range 5000 {
 		g.get([16]byte{10: 0xff, 11: 0xff, 12: 9, 14: byte(i >> 8), 15: byte(i)}, int64(i))
 	}
-	list, forgotten := g.all()
+	list, forgotten, _ := g.all()
 	if len(list) != 100 || forgotten != 4920 {
 		t.Errorf("%d exporters, %d forgotten", len(list), forgotten)
 	}
@@ -176,25 +176,25 @@ func TestAlarms(t *testing.T) {
 			h.Sequence += gap
 		}
 		see(1000, 5)
-		if got := e.look(now, time.Minute, 1); len(got) != 0 {
+		if got, _ := e.look(now, time.Minute, 1); len(got) != 0 {
 			t.Errorf("%s: %v", addr, got)
 		}
 		see(500, 30)
-		if got := e.look(now, time.Minute, 1); len(got) != 0 {
+		if got, _ := e.look(now, time.Minute, 1); len(got) != 0 {
 			t.Errorf("%s: 5 of 505 datagrams are too few for an alarm: %v", addr, got)
 		}
 		see(500, 0)
-		if got := e.look(now, time.Minute, 1); len(got) != 1 || !strings.Contains(got[0], addr) {
+		if got, _ := e.look(now, time.Minute, 1); len(got) != 1 || !strings.Contains(got[0], addr) {
 			t.Errorf("%s: 30 of 530 are lost: %v", addr, got)
 		}
 		see(500, 0)
-		if got := e.look(now, time.Minute, 1); len(got) != 0 {
+		if got, _ := e.look(now, time.Minute, 1); len(got) != 0 {
 			t.Errorf("%s: the loss is over: %v", addr, got)
 		}
-		if got := e.look(now.Add(2*time.Minute), time.Minute, 1); len(got) != 1 || !e.describe().Silent {
+		if got, _ := e.look(now.Add(2*time.Minute), time.Minute, 1); len(got) != 1 || !e.describe().Silent {
 			t.Errorf("%s: two minutes of silence: %v", addr, got)
 		}
-		if got := e.look(now.Add(2*time.Minute), 0, 0); len(got) != 0 {
+		if got, _ := e.look(now.Add(2*time.Minute), 0, 0); len(got) != 0 {
 			t.Errorf("%s: alarms that are switched off: %v", addr, got)
 		}
 	}

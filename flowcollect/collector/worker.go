@@ -47,6 +47,7 @@ type local struct {
 	rate      float64 // of the last record
 	rateFrom  record.RateSource
 	rateOf    record.Protocol
+	sampled   sampled // sFlow
 }
 
 // charged is what became of an exporter's records.
@@ -206,6 +207,7 @@ func (w *worker) datagram(source *[16]byte, payload []byte) {
 		agent = w.sflow.Agent()
 	case kind == IsIPFIX && w.accept != acceptSFlow:
 		w.ipfix.Decode(&w.dg, &e.stats, w)
+		e.seeAll(w.ipfix.Earlier(), w.wall)
 	case kind == IsNetFlow && w.accept != acceptSFlow:
 		w.netflow.Decode(&w.dg, &e.stats, w)
 	default:
@@ -257,8 +259,7 @@ func (w *worker) find(source *[16]byte) *local {
 	e := w.exporters[*source]
 	if e == nil || e.gone.Load() {
 		w.drop(e)
-		e = &local{exporter: w.c.registry.get(*source, w.wall)}
-		w.exporters[*source] = e
+		e = w.admit(source)
 	}
 	return e
 }
@@ -270,24 +271,21 @@ func (w *worker) drop(e *local) {
 	}
 	delete(w.exporters, e.key)
 	w.former.add(e)
+	w.c.forget(&e.key)
 }
 
 // sweep drops the exporters that the registry has forgotten. It is called now and then.
 func (w *worker) sweep() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, e := range w.exporters {
-		if e.gone.Load() {
-			w.drop(e)
-		}
-	}
+	w.dropGone()
 }
 
 // Record implements record.Sink: it charges what a decoder read.
 func (w *worker) Record(r *record.Record) {
 	e := w.cur
 	if r.Protocol >= record.SFlow2 {
-		e.rule.sample(r)
+		w.sample(e, r)
 	}
 	e.rate, e.rateFrom, e.rateOf = r.SamplingRate, r.RateFrom, r.Protocol
 	n := traffic.Counter{Packets: r.Scale(r.Packets), Bytes: r.Scale(r.Bytes)}
@@ -312,7 +310,7 @@ func (w *worker) Record(r *record.Record) {
 		e.charged.durations[r.Protocol][durationClass(time.Duration(r.Duration))]++
 	}
 	e.charged.counted.Add(n)
-	w.charge(r, n, e.rule.duration(r))
+	w.charge(r, n, e.duration(r))
 }
 
 // charge adds a record's scaled counts to the shard.

@@ -71,10 +71,11 @@ func (d *Decoder) decode9(dg *record.Datagram, st *record.Stats, sink record.Sin
 		Protocol: record.NetFlow9, Domain: key.Domain, Sequence: be.Uint32(b[12:]), Units: 1, HasSequence: true, KnownUnits: true,
 		Uptime: ctx.Uptime, Exported: ctx.Exported,
 	}
-	before := st.Templates + st.OptionTemplates
+	before, records := st.Templates+st.OptionTemplates, st.Records
 	d.reader.Begin(key, ctx, st, sink)
 	first := d.sets(b, head, st)
 	units, known := d.reader.End()
+	st.Last.Data = st.Records != records
 	// The count is of records of all kinds, but many exporters get it wrong (softflowd counts templates only): it is noted, not used.
 	if known && uint64(be.Uint16(b[2:])) != uint64(units)+st.Templates+st.OptionTemplates-before {
 		st.Codes[record.CountLies]++

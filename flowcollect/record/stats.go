@@ -24,6 +24,10 @@ type Header struct {
 	Uptime uint32
 	// Exported is the exporter's clock, ns since the Unix epoch; sFlow has none.
 	Exported int64
+	// Data says that there were data records in it, in v9 and IPFIX.
+	Data bool
+	// ActiveTimeout and IdleTimeout are what the datagram said of the timeouts by which flows are reported (IE 36, 37), ns; 0 nothing.
+	ActiveTimeout, IdleTimeout int64
 }
 
 // Stats are counters of one exporter at one socket worker: plain, written by that worker's goroutine only.

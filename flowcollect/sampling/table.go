@@ -2,6 +2,7 @@ package sampling
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -110,12 +111,32 @@ type Table struct {
 	lengths []int // of the rules' prefixes, longest first
 	cfg     Config
 
-	exporters atomic.Pointer[map[[16]byte]*entry] // replaced as a whole under mu, when an exporter announces for the first time
-	mu        sync.Mutex
-	limited   atomic.Uint64
+	shards  [shardCount]shard
+	count   atomic.Int64 // of exporters
+	limited atomic.Uint64
 }
 
-// entry is one exporter. The Table's mu is never taken while mu is held.
+// shardCount bounds what a new exporter's table costs: a copy of its shard.
+const shardCount = 64
+
+// shard holds the exporters whose address hashes to it.
+type shard struct {
+	exporters atomic.Pointer[map[[16]byte]*entry] // replaced as a whole under mu, when an exporter announces for the first time
+	mu        sync.Mutex
+}
+
+// shard returns the shard of an exporter.
+func (t *Table) shard(exporter *[16]byte) *shard {
+	h := (binary.BigEndian.Uint64(exporter[:8]) ^ binary.BigEndian.Uint64(exporter[8:])) * 0x9e3779b97f4a7c15
+	return &t.shards[h>>58]
+}
+
+// find returns the exporter's entry, nil when it has announced nothing. It takes no lock.
+func (t *Table) find(exporter *[16]byte) *entry {
+	return (*t.shard(exporter).exporters.Load())[*exporter]
+}
+
+// entry is one exporter. A shard's mu is never taken while mu is held.
 type entry struct {
 	rates atomic.Pointer[rates] // replaced as a whole under mu, when something is announced for the first time
 	mu    sync.Mutex
@@ -133,7 +154,9 @@ func New(cfg Config) (*Table, error) {
 	}
 	slices.SortFunc(t.lengths, func(a, b int) int { return b - a })
 	t.lengths = slices.Compact(t.lengths)
-	t.exporters.Store(&map[[16]byte]*entry{})
+	for i := range t.shards {
+		t.shards[i].exporters.Store(&map[[16]byte]*entry{})
+	}
 	return t, nil
 }
 
@@ -162,7 +185,7 @@ func (t *Table) Announce(exporter *[16]byte, protocol record.Protocol, domain ui
 		id = 0
 	}
 	k := key{protocol, scope, domain, id}
-	e := (*t.exporters.Load())[*exporter]
+	e := t.find(exporter)
 	if e != nil && e.rates.Load().all[k].rate() == rate {
 		return true // the usual case: options are repeated every few minutes
 	}
@@ -190,7 +213,7 @@ func (t *Table) Announce(exporter *[16]byte, protocol record.Protocol, domain ui
 // SetInit notes the exporter's system init time (IE 160), ns since the Unix epoch.
 func (t *Table) SetInit(exporter *[16]byte, protocol record.Protocol, domain uint32, at int64) bool {
 	k := key{protocol: protocol, domain: domain}
-	e := (*t.exporters.Load())[*exporter]
+	e := t.find(exporter)
 	if e == nil {
 		if e = t.add(exporter); e == nil {
 			return false
@@ -216,13 +239,15 @@ func (t *Table) SetInit(exporter *[16]byte, protocol record.Protocol, domain uin
 
 // add returns the exporter's entry, a new one when it has none; nil when there are too many exporters.
 func (t *Table) add(exporter *[16]byte) *entry {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	old := *t.exporters.Load()
+	s := t.shard(exporter)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := *s.exporters.Load()
 	if e := old[*exporter]; e != nil {
 		return e
 	}
-	if len(old) >= t.cfg.Exporters {
+	if t.count.Add(1) > int64(t.cfg.Exporters) {
+		t.count.Add(-1)
 		t.limited.Add(1)
 		return nil
 	}
@@ -230,7 +255,7 @@ func (t *Table) add(exporter *[16]byte) *entry {
 	e.rates.Store(&rates{all: map[key]*cell{}, init: map[key]*cell{}, any: map[key]*cell{}})
 	m := maps.Clone(old)
 	m[*exporter] = e
-	t.exporters.Store(&m)
+	s.exporters.Store(&m)
 	return e
 }
 
@@ -259,13 +284,20 @@ func (r *rates) merge(k key) {
 	r.any[k].setRate(rate)
 }
 
-// Forget drops what an exporter announced, as after its restart.
+// Forget drops what an exporter announced.
 func (t *Table) Forget(exporter *[16]byte) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	m := maps.Clone(*t.exporters.Load())
-	delete(m, *exporter)
-	t.exporters.Store(&m)
+	if t.find(exporter) == nil {
+		return
+	}
+	s := t.shard(exporter)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := maps.Clone(*s.exporters.Load())
+	if m[*exporter] != nil {
+		delete(m, *exporter)
+		t.count.Add(-1)
+		s.exporters.Store(&m)
+	}
 }
 
 // Known is one announced rate, for people.
@@ -290,9 +322,11 @@ func (s Scope) String() string {
 // All lists every announced rate, sorted.
 func (t *Table) All() []Known {
 	var list []Known
-	for addr, e := range *t.exporters.Load() {
-		for k, rate := range e.rates.Load().all {
-			list = append(list, Known{netip.AddrFrom16(addr).Unmap(), k.protocol, k.domain, k.scope, k.id, rate.rate()})
+	for i := range t.shards {
+		for addr, e := range *t.shards[i].exporters.Load() {
+			for k, rate := range e.rates.Load().all {
+				list = append(list, Known{netip.AddrFrom16(addr).Unmap(), k.protocol, k.domain, k.scope, k.id, rate.rate()})
+			}
 		}
 	}
 	slices.SortFunc(list, func(a, b Known) int {

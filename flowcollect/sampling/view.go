@@ -16,7 +16,7 @@ type View struct {
 // View returns the view of an exporter, taken once a datagram. It must be taken anew after an announcement to see it.
 func (t *Table) View(exporter *[16]byte, protocol record.Protocol, domain uint32) View {
 	v := View{rule: t.rule(exporter), protocol: protocol, domain: domain, others: t.cfg.OtherDomains}
-	if e := (*t.exporters.Load())[*exporter]; e != nil {
+	if e := t.find(exporter); e != nil {
 		v.rates = e.rates.Load()
 		v.scoped = v.rates.scoped
 	}

@@ -25,7 +25,8 @@ type SourceStats struct {
 	Source Source
 	// Announced is the rate of the last sample, 0 unknown.
 	Announced uint32
-	// Samples is how many were seen, Taken how many the agent's sequence says it took since the first of them.
+	// Samples is how many were seen, Taken how many the agent's sequence says it took since the first of them. With Packets and Dropped
+	// they are halved now and then, and begin again with another rate.
 	Samples, Taken uint64
 	// Packets is how many packets could have been sampled meanwhile, by the agent's count; Dropped is samples that it had no resources for.
 	Packets, Dropped uint64
@@ -59,22 +60,31 @@ func (s *Sources) Observe(agent [16]byte, domain uint32, sample *Sample) {
 	s.list[i].observe(sample)
 }
 
-// reordered is how far behind a sample may be to count as late and not as a restart of the agent.
-const reordered = 1000
+const (
+	// reordered is how far behind a sample may be to count as late and not as a restart of the agent.
+	reordered = 1000
+	// memory is after how many samples what was counted weighs half: what an agent does changes with its load.
+	memory = 1 << 16
+)
 
 func (s *SourceStats) observe(sample *Sample) {
 	s.Samples++
-	s.Announced = sample.Rate
 	ahead := int32(sample.Sequence - s.sequence)
 	switch {
-	case ahead > 0 && ahead < 1<<24:
+	case ahead <= 0 && ahead > -reordered:
+		return // late or doubled: its packets were in the difference of an earlier one
+	case ahead > 0 && ahead < 1<<24 && sample.Rate == s.Announced:
 		s.Taken += uint64(ahead)
 		s.Packets += uint64(sample.Pool - s.pool)
 		s.Dropped += uint64(sample.Drops - s.drops)
-	case ahead <= 0 && ahead > -reordered:
-		return // late or doubled: its packets were in the difference of an earlier one
-	default:
-		s.Restarts++
+		if s.Taken > memory {
+			s.Samples, s.Taken, s.Packets, s.Dropped = s.Samples/2, s.Taken/2, s.Packets/2, s.Dropped/2
+		}
+	default: // another rate, or the agent's restart
+		if sample.Rate == s.Announced {
+			s.Restarts++
+		}
+		s.Announced = sample.Rate
 		s.Samples, s.Taken, s.Packets, s.Dropped = 1, 0, 0, 0
 	}
 	s.sequence, s.pool, s.drops = sample.Sequence, sample.Pool, sample.Drops

@@ -18,6 +18,9 @@ type Context struct {
 	Uptime uint32
 }
 
+// heldOverhead is about what one waiting set takes besides its bytes.
+const heldOverhead = 256
+
 type heldSet struct {
 	id   uint16
 	held Held
@@ -39,12 +42,19 @@ func (g *Registry) Hold(key *Key, id uint16, set []byte, ctx Context) bool {
 
 func (g *Registry) hold(key *Key, id uint16, set []byte, ctx Context) bool {
 	n := Margin + len(set)
-	if g.cfg.HoldSets == 0 || n > g.cfg.HoldBytes || g.held.Load()+int64(n) > int64(g.cfg.HoldTotal) {
+	if g.cfg.HoldSets == 0 || n > g.cfg.HoldBytes {
 		return false
 	}
 	s := g.shard(&key.Exporter)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	total := int64(g.cfg.HoldTotal)
+	if e := s.exporters[key.Exporter]; e == nil || !e.trusted {
+		total -= total / 8
+	}
+	if g.held.Load()+int64(n)+heldOverhead > total {
+		return false
+	}
 	sum := s.heldBy[key.Exporter]
 	if sum != nil && (sum.sets >= g.cfg.HoldSets || sum.bytes+n > g.cfg.HoldBytes) {
 		g.dropOld(s, key, ctx.Arrived) // make room, if what is there is stale
@@ -58,7 +68,7 @@ func (g *Registry) hold(key *Key, id uint16, set []byte, ctx Context) bool {
 	}
 	sum.sets++
 	sum.bytes += n
-	g.held.Add(int64(n))
+	g.held.Add(int64(n) + heldOverhead)
 	buf := make([]byte, n)
 	copy(buf[Margin:], set)
 	s.held[*key] = append(s.held[*key], heldSet{id, Held{buf, ctx}})
@@ -101,6 +111,13 @@ func (g *Registry) dropOld(s *shard, key *Key, now int64) {
 	g.counts.heldDropped.Add(uint64(n))
 }
 
+// ExpireHeld forgets the sets that have waited too long for their template: what they take others cannot use.
+func (g *Registry) ExpireHeld(now int64) {
+	for i := range g.shards {
+		g.expireHeld(&g.shards[i], now)
+	}
+}
+
 // expireHeld drops what has waited too long in a shard.
 func (g *Registry) expireHeld(s *shard, now int64) {
 	s.mu.Lock()
@@ -120,7 +137,7 @@ func (g *Registry) filterHeld(s *shard, key *Key, keep func(*heldSet) bool) {
 		}
 		sum.sets--
 		sum.bytes -= len(h.held.Set)
-		g.held.Add(-int64(len(h.held.Set)))
+		g.held.Add(-int64(len(h.held.Set)) - heldOverhead)
 		return true
 	})
 	if len(list) > 0 {

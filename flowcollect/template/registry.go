@@ -17,7 +17,7 @@ import (
 type Config struct {
 	// PerExporter is the most templates that one exporter address may have, all domains together.
 	PerExporter int `json:"per_exporter"`
-	// Total is the most templates of all exporters.
+	// Total is the most templates of all exporters. An eighth of them is kept for those that Trust names.
 	Total int `json:"total"`
 	// Fields is the most fields of one template.
 	Fields int `json:"fields"`
@@ -90,6 +90,7 @@ func (s *System) Lookup(id uint16) *Program {
 type exporter struct {
 	templates int
 	systems   int
+	trusted   bool
 	// budget is how many announcements of new or changed templates are left; it is refilled with time. Each costs a copy of the
 	// system's table, which an exporter must not make us do as often as it likes.
 	budget   int
@@ -117,6 +118,7 @@ type shard struct {
 type Registry struct {
 	cfg    Config
 	total  atomic.Int64 // templates
+	others atomic.Int64 // of them, of exporters that are not trusted
 	held   atomic.Int64 // bytes of waiting sets
 	shards [shardCount]shard
 	counts counts
@@ -198,7 +200,7 @@ func (g *Registry) put(key *Key, d *Definition, now int64) record.Code {
 	sys := (*s.systems.Load())[*key]
 	old := sys.Lookup(d.ID)
 	exp := s.exporters[key.Exporter]
-	if old == nil && (int(g.total.Load()) >= g.cfg.Total || exp != nil && exp.templates >= g.cfg.PerExporter) || !exp.spend(now, g.burst()) {
+	if old == nil && !g.room(exp) || !exp.spend(now, g.burst()) {
 		return record.TemplateLimit
 	}
 	p, c := compile(d.Kind, d.ID, d.scopes, d.def)
@@ -217,8 +219,55 @@ func (g *Registry) put(key *Key, d *Definition, now int64) record.Code {
 		return record.TemplateChanged
 	}
 	sys.exporter.templates++
-	g.total.Add(1)
+	g.count(sys.exporter, 1)
 	return record.OK
+}
+
+// room says whether an exporter, nil for a new one, may have one more template.
+func (g *Registry) room(e *exporter) bool {
+	switch total := int(g.total.Load()); {
+	case e != nil && e.templates >= g.cfg.PerExporter, total >= g.cfg.Total:
+		return false
+	case e != nil && e.trusted:
+		return true
+	}
+	return int(g.others.Load()) < g.cfg.Total-g.cfg.Total/8
+}
+
+// count notes that e has n more templates.
+func (g *Registry) count(e *exporter, n int) {
+	g.total.Add(int64(n))
+	if !e.trusted {
+		g.others.Add(int64(n))
+	}
+}
+
+// Trust says that an exporter is known to be one: a flood of templates from others leaves it room. It may be called again and again,
+// and does nothing for an exporter without templates.
+func (g *Registry) Trust(addr *[16]byte) {
+	s := g.shard(addr)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.exporters[*addr]; e != nil && !e.trusted {
+		e.trusted = true
+		g.others.Add(int64(-e.templates))
+	}
+}
+
+// Forget drops the templates of an exporter. What waits for them goes when its time is over.
+func (g *Registry) Forget(addr *[16]byte) {
+	s := g.shard(addr)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.exporters[*addr]
+	if e == nil {
+		return
+	}
+	m := maps.Clone(*s.systems.Load())
+	maps.DeleteFunc(m, func(key Key, _ *System) bool { return key.Exporter == *addr })
+	s.systems.Store(&m)
+	g.count(e, -e.templates)
+	delete(s.exporters, *addr)
 }
 
 // burst is the most changes that an exporter can save up: all of its templates, and some more.
@@ -304,7 +353,7 @@ func (g *Registry) remove(key *Key, gone func(*Program) bool) int {
 	}
 	sys.programs.Store(&m)
 	sys.exporter.templates -= n
-	g.total.Add(int64(-n))
+	g.count(sys.exporter, -n)
 	if len(m) == 0 {
 		s.dropSystem(sys)
 	}

@@ -73,6 +73,7 @@ func TestLimits(t *testing.T) {
 			if c := g.Announce(key(byte(host), uint32(id%3)), def(uint16(256+id), 8, 12, 1), t0); c != want {
 				t.Fatalf("host %d, template %d: %v, want %v", host, id, c, want)
 			}
+			g.Trust(&key(byte(host), 0).Exporter)
 		}
 	}
 	st := g.Stats()
@@ -93,6 +94,53 @@ func TestLimits(t *testing.T) {
 	}
 	if c := g.Announce(key(1, 0), def(900, 8), t0); c != record.OK {
 		t.Errorf("after a withdrawal there is room: %v", c)
+	}
+}
+
+// Whoever forges senders fills the table up to what is kept for exporters that are known; what is forgotten makes room.
+func TestForgedSendersLeaveRoom(t *testing.T) {
+	t.Parallel()
+	g := registry(t, func(c *Config) { c.PerExporter, c.Total = 100, 800 })
+	router := key(1, 7)
+	if c := g.Announce(router, def(256, 8), t0); c != record.OK {
+		t.Fatal(c)
+	}
+	g.Trust(&router.Exporter)
+	forged := func(i int) *Key {
+		k := key(2, 0)
+		k.Exporter[3], k.Exporter[4] = byte(i>>8), byte(i)
+		return k
+	}
+	for i := range 2000 {
+		g.Announce(forged(i), def(256, 8), t0)
+		g.Hold(forged(i), 300, make([]byte, 1400), Context{Arrived: t0})
+	}
+	if st := g.Stats(); st.Templates != 701 {
+		t.Errorf("%d templates, want 700 of forged senders and one", st.Templates)
+	}
+	for id := range uint16(99) {
+		if c := g.Announce(router, def(257+id, 8, 12), t0); c != record.OK {
+			t.Fatalf("template %d of the router: %v", id, c)
+		}
+	}
+	if !g.Hold(router, 400, make([]byte, 1400), Context{Arrived: t0}) {
+		t.Error("nothing is kept for the router")
+	}
+	if c := g.Announce(key(3, 0), def(256, 8), t0); c != record.TemplateLimit {
+		t.Errorf("a new one in the flood: %v", c)
+	}
+	for i := range 2000 {
+		g.Forget(&forged(i).Exporter)
+	}
+	if st := g.Stats(); st.Templates != 100 || g.others.Load() != 0 {
+		t.Errorf("%d templates, %d of them of others", st.Templates, g.others.Load())
+	}
+	if c := g.Announce(key(3, 0), def(256, 8), t0); c != record.OK {
+		t.Errorf("a new one afterwards: %v", c)
+	}
+	g.ExpireHeld(t0 + int64(time.Hour))
+	if st := g.Stats(); st.HeldBytes != 0 {
+		t.Errorf("%d bytes are still held", st.HeldBytes)
 	}
 }
 
