@@ -11,8 +11,8 @@
 // packet's network and says so. The package never does I/O and knows neither ports nor rules.
 //
 // A table is an index and rows. Rows are dense, in the order in which hosts were first seen: a new host costs a
-// sequential write, and merging walks memory forwards. The index is open-addressed by hash, one word an entry, and is
-// searched a burst at a time, so that neither it nor the row is waited for:
+// sequential write, and merging walks memory forwards. The index is open-addressed by hash, four bytes an entry, and
+// is searched a burst at a time, so that neither it nor the row is waited for:
 //
 //	set -> prepare (hash, prefetch the index line) -> locate (entry to row, prefetch the row) -> add
 //

@@ -12,8 +12,8 @@ import (
 // Config sizes a shard.
 type Config struct {
 	// Hosts is how many rows one worker can hold in an epoch; a host has one row for each direction that it is seen in.
-	// Beyond it, packets are counted in the overflow row of their network. A row takes 290 bytes in a worker
-	// and 145 where workers are merged; memory that is never used costs address space only.
+	// Beyond it, packets are counted in the overflow row of their network. A row takes 272 bytes in a worker
+	// and 136 where workers are merged; memory that is never used costs address space only.
 	Hosts int `json:"hosts"`
 	// Prefault takes all the memory at start instead of when it is first used.
 	Prefault bool `json:"prefault"`
