@@ -2,15 +2,13 @@ package main
 
 import (
 	"bytes"
-	"net"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/weir-ddos/weir/dataplane/packetbuild"
+	"github.com/weir-ddos/weir/dataplane/port/porttest"
 	"github.com/weir-ddos/weir/dataplane/port/porttest/netns"
 )
 
@@ -112,15 +110,11 @@ func TestCounter(t *testing.T) {
 	}))
 	frames := map[string]int{"10.0.0.66": 70, "10.0.0.67": 5, "2001:db8::66": 2000, "2001:db8::67": 3, "2001:db8:0:1::66": 4, "arp": 6}
 	must(left.NS.Do(func() error {
-		dev, err := net.InterfaceByName("left")
+		s, err := porttest.NewSender("left")
 		if err != nil {
 			return err
 		}
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd)
+		defer s.Close()
 		for to, n := range frames {
 			f := make([]byte, 60) // all zeros is neither IPv4 nor IPv6
 			switch {
@@ -130,7 +124,7 @@ func TestCounter(t *testing.T) {
 				f = packetbuild.Ether().IPv4("198.18.0.1", to).UDP(1, 2).Bytes()
 			}
 			for range n {
-				if err := unix.Sendto(fd, f, 0, &unix.SockaddrLinklayer{Ifindex: dev.Index}); err != nil {
+				if _, err := s.Send([][]byte{f}); err != nil {
 					return err
 				}
 			}
