@@ -41,6 +41,7 @@ func init() { // not a literal: the list of nouns itself is shown
 		"kill_switch":              (*Server).showKillSwitch,
 
 		"exporters":                   (*Server).showExporters,
+		"exporter_interfaces":         (*Server).showExporterInterfaces,
 		"flow_sockets":                (*Server).showFlowSockets,
 		"flow_filter":                 (*Server).showFlowFilter,
 		"netflow_sampling_rates":      showRates("netflow"),

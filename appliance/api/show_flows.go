@@ -16,6 +16,8 @@ import (
 type Flows interface {
 	// Exporters lists the exporters by address.
 	Exporters() []collector.ExporterStats
+	// FlowInterfaces lists the interfaces that sFlow exporters report.
+	FlowInterfaces() []collector.InterfaceStats
 	// SamplingRates lists the rates that exporters announced, or sent with their records.
 	SamplingRates() []collector.Rate
 	// FlowFilter is what the filter on records did since it was configured.
@@ -33,6 +35,8 @@ type DeviceRate struct {
 	Domain   uint32 `json:"domain"`
 	Scope    string `json:"scope"`
 	ID       uint64 `json:"id"`
+	// Effective is the rate that follows from an sFlow agent's count of packets, 0 unknown.
+	Effective float64 `json:"effective,omitempty"`
 }
 
 // DevicePackets is one line of show netflow9_packets_per_device: datagrams, as FastNetMon counts them.
@@ -45,10 +49,18 @@ type DevicePackets struct {
 // showRates is show netflow_sampling_rates and its like.
 func showRates(prefix string) func(*Server, *request, Family) (envelope, error) {
 	return func(s *Server, q *request, _ Family) (envelope, error) {
+		effective := make(map[netip.Addr]float64)
+		if prefix == "sflow" {
+			for _, e := range s.deps.Runtime.Exporters() {
+				effective[e.Address] = e.EffectiveRate
+			}
+		}
 		var out []DeviceRate
 		for _, r := range s.deps.Runtime.SamplingRates() {
 			if strings.HasPrefix(r.Protocol, prefix) {
-				out = append(out, DeviceRate{Device: r.Exporter, Rate: r.Rate, Protocol: r.Protocol, Domain: r.Domain, Scope: r.Scope, ID: r.ID})
+				out = append(out, DeviceRate{
+					Device: r.Exporter, Rate: r.Rate, Protocol: r.Protocol, Domain: r.Domain, Scope: r.Scope, ID: r.ID, Effective: effective[r.Exporter],
+				})
 			}
 		}
 		slices.SortStableFunc(out, func(a, b DeviceRate) int {
@@ -97,6 +109,22 @@ func (s *Server) showExporters(q *request, f Family) (envelope, error) {
 		return envelope{}, fail(http.StatusNotFound, "no exporter %s was heard; `show exporters` lists them", a)
 	}
 	return envelope{Object: all[i]}, nil
+}
+
+// showExporterInterfaces is show exporter_interfaces [IP].
+func (s *Server) showExporterInterfaces(q *request, f Family) (envelope, error) {
+	if err := q.want(1, 2, "show exporter_interfaces [IP]"); err != nil {
+		return envelope{}, err
+	}
+	all := slices.DeleteFunc(s.deps.Runtime.FlowInterfaces(), func(i collector.InterfaceStats) bool { return !f.Has(i.Exporter) })
+	if w := q.word(1); w != "" {
+		a, err := parseAddr(w)
+		if err != nil {
+			return envelope{}, err
+		}
+		all = slices.DeleteFunc(all, func(i collector.InterfaceStats) bool { return i.Exporter != a.Unmap() && i.Agent != a.Unmap() })
+	}
+	return list(all), nil
 }
 
 func (s *Server) showFlowFilter(q *request, _ Family) (envelope, error) {

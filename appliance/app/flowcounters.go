@@ -71,6 +71,7 @@ func (l *counterList) flows(s *collector.Stats) {
 	l.add("flow_spread_coarse", float64(s.Spread.Coarse), "flows", "spread for their network: flows.spread_hosts was reached")
 	l.add("flow_exporters", float64(s.Exporters), "exporters", "")
 	l.add("flow_exporters_forgotten", float64(s.Forgotten), "exporters", "made room for others")
+	l.add("flow_exporters_unlisted", float64(s.Unlisted), "exporters", "counted without being remembered: flows.max_exporters was reached")
 	l.add("flow_decoder_panics", float64(s.Panics), "packets", "never above 0")
 	var refused uint64
 	for _, r := range s.Refused {

@@ -147,6 +147,14 @@ func (r running) Exporters() []collector.ExporterStats {
 	return nil
 }
 
+// FlowInterfaces implements api.Flows.
+func (r running) FlowInterfaces() []collector.InterfaceStats {
+	if c := r.a.flows.Load(); c != nil {
+		return c.Interfaces()
+	}
+	return nil
+}
+
 // SamplingRates implements api.Flows.
 func (r running) SamplingRates() []collector.Rate {
 	if c := r.a.flows.Load(); c != nil {

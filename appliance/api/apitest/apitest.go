@@ -330,9 +330,20 @@ func (a *Appliance) Exporters() []collector.ExporterStats {
 		},
 		{
 			Address: netip.MustParseAddr("2001:db8::251"), Datagrams: map[string]uint64{"ipfix": 40, "sflow5": 30}, Records: 800,
-			SamplingFrom: "unknown", UnknownRate: 800, FirstSeen: Start, LastSeen: Start,
+			SamplingFrom: "unknown", UnknownRate: 800, FirstSeen: Start, LastSeen: Start, EffectiveRate: 640, RateOff: true,
+			Sources: []collector.Source{{Agent: netip.MustParseAddr("2001:db8::251"), Index: 7, Announced: 512, Effective: 640, Taken: 5000, Dropped: 1000}},
 		},
 	}
+}
+
+// FlowInterfaces implements api.Flows.
+func (a *Appliance) FlowInterfaces() []collector.InterfaceStats {
+	agent := netip.MustParseAddr("2001:db8::251")
+	return []collector.InterfaceStats{{
+		Exporter: agent, Agent: agent, Index: 7, Type: 6, Speed: 10e9, AdminUp: true, OperUp: true, Interval: 20 * time.Second, Reported: Start,
+		In:  collector.InterfaceCounters{Bytes: 5e12, Packets: 4e9, Discards: 3, Errors: 2, BitsPerSecond: 2.5e9, PacketsPerSecond: 312500, DiscardsPerSecond: 1.5},
+		Out: collector.InterfaceCounters{Bytes: 1e12, Packets: 1e9, BitsPerSecond: 5e8, PacketsPerSecond: 62500},
+	}}
 }
 
 // SamplingRates implements api.Flows.

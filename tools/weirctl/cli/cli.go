@@ -51,6 +51,7 @@ const help = `usage: %[1]s [--socket PATH] [--json] [--limit N] WORDS...
     show mitigations|blackhole|flowspec [UUID], show refusals
     show bgp_peers, show interfaces, show system_counters, show kill_switch
     show exporters [IP], show flow_sockets            routers that send flows
+    show exporter_interfaces [IP]         what they report of their interfaces (sFlow)
     show flow_filter                      what flows.filter did with their records
     show netflow_sampling_rates|ipfix_sampling_rates|sflow_sampling_rates
     show netflow5_packets_per_device|netflow9_...|ipfix_...|sflow_packets_per_device

@@ -85,16 +85,16 @@ edge1  192.0.2.251  64500  established  2026-03-01 12:00:00      0  ipv4-unicast
 	want(t, r, 0, `device  driver  mode          queues  received  dropped  packets/s  Mbit/s  state
 eth1    afxdp   native, copy       2        30        1    100,000   80.00  ok
 `, "", "show", "interfaces")
-	want(t, r, 0, `exporter       name   protocols          datagrams  records  lost  no template  sampling         last seen            state
-192.0.2.251    edge1  netflow5,netflow9         75      900     2            0  1:1000 (domain)  2026-03-01 12:01:00  lossy
-2001:db8::251         ipfix,sflow5              70      800     0            0  unknown          2026-03-01 12:00:00  rate unknown
+	want(t, r, 0, `exporter       name   protocols          datagrams  records  lost  no template  sampling                                   last seen            state
+192.0.2.251    edge1  netflow5,netflow9         75      900     2            0  1:1000 (domain)                            2026-03-01 12:01:00  lossy
+2001:db8::251         ipfix,sflow5              70      800     0            0  unknown, announced 1:512, effective 1:640  2026-03-01 12:00:00  rate unknown, samples at another rate
 `, "", "show", "exporters")
 	want(t, r, 0, `address    socket  datagrams    bytes  dropped     buffer
 [::]:2055       0        145  145,000        3  32768 KiB
 `, "", "show", "flow_sockets")
 	want(t, r, 0, "192.0.2.251 1000\n", "", "show", "netflow_sampling_rates")
 	want(t, r, 0, "2001:db8::251 256\n", "", "show", "ipfix_sampling_rates")
-	want(t, r, 0, "2001:db8::251 512\n", "", "show", "sflow_sampling_rates")
+	want(t, r, 0, "2001:db8::251 512  effective 640\n", "", "show", "sflow_sampling_rates")
 	want(t, r, 0, "192.0.2.251 70\n", "", "show", "netflow9_packets_per_device")
 	want(t, r, 0, "192.0.2.251 5\n", "", "show", "netflow5_packets_per_device")
 	want(t, r, 0, "2001:db8::251 40\n", "", "show", "ipfix_packets_per_device")

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,10 +24,6 @@ func (s *session) printExporters(a *answer) error {
 	}
 	var rows [][]string
 	for _, e := range list {
-		rate := "unknown"
-		if e.SamplingRate > 0 {
-			rate = "1:" + strconv.FormatFloat(e.SamplingRate, 'f', -1, 64) + " (" + e.SamplingFrom + ")"
-		}
 		var datagrams, lost uint64
 		for _, n := range e.Datagrams {
 			datagrams += n
@@ -36,12 +33,29 @@ func (s *session) printExporters(a *answer) error {
 		}
 		rows = append(rows, []string{
 			e.Address.String(), e.Name, strings.Join(slices.Sorted(maps.Keys(e.Datagrams)), ","), count(float64(datagrams)), count(float64(e.Records)),
-			count(float64(lost)), count(float64(e.UnknownTemplateSets)), rate, when(e.LastSeen), exporterState(&e),
+			count(float64(lost)), count(float64(e.UnknownTemplateSets)), samplingText(&e), when(e.LastSeen), exporterState(&e),
 		})
 	}
 	s.table([]string{"exporter", "name", "protocols", ">datagrams", ">records", ">lost", ">no template", "sampling", "last seen", "state"}, rows)
 	return nil
 }
+
+// samplingText is the rate that is used, and beside it what else is known.
+func samplingText(e *collector.ExporterStats) string {
+	text := "unknown"
+	if e.SamplingRate > 0 {
+		text = oneOf(e.SamplingRate) + " (" + e.SamplingFrom + ")"
+	}
+	if i := slices.IndexFunc(e.Sources, func(x collector.Source) bool { return x.Announced > 0 }); i >= 0 && e.SamplingFrom != "record" {
+		text += ", announced " + oneOf(float64(e.Sources[i].Announced))
+	}
+	if e.EffectiveRate > 0 {
+		text += ", effective " + oneOf(math.Round(e.EffectiveRate))
+	}
+	return text
+}
+
+func oneOf(rate float64) string { return "1:" + strconv.FormatFloat(rate, 'f', -1, 64) }
 
 func exporterState(e *collector.ExporterStats) string {
 	var words []string
@@ -53,6 +67,9 @@ func exporterState(e *collector.ExporterStats) string {
 	}
 	if e.UnknownRate > 0 {
 		words = append(words, "rate unknown")
+	}
+	if e.RateOff {
+		words = append(words, "samples at another rate")
 	}
 	if len(words) == 0 {
 		return "ok"
@@ -78,6 +95,9 @@ func (s *session) printRates(a *answer) error {
 		if several[r.Device.String()] > 1 && !s.fcli {
 			fmt.Fprintf(s.out, "  %s domain %d %s %d", r.Protocol, r.Domain, r.Scope, r.ID)
 		}
+		if r.Effective > 0 && !s.fcli {
+			fmt.Fprintf(s.out, "  effective %.0f", r.Effective)
+		}
 		fmt.Fprintln(s.out)
 	}
 	return nil
@@ -95,6 +115,41 @@ func (s *session) printDevices(a *answer) error {
 	for _, d := range list {
 		fmt.Fprintf(s.out, "%s %d\n", d.Device, d.Packets)
 	}
+	return nil
+}
+
+// printExporterInterfaces shows a line for each interface that an sFlow agent reports.
+func (s *session) printExporterInterfaces(a *answer) error {
+	list, err := decode[[]collector.InterfaceStats](a.Values)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return s.none("interfaces; sFlow exporters report theirs every half minute or so")
+	}
+	mbit := func(bits float64) string { return strconv.FormatFloat(bits/1e6, 'f', 2, 64) }
+	var rows [][]string
+	for _, x := range list {
+		state := "up"
+		switch {
+		case !x.AdminUp:
+			state = "shut down"
+		case !x.OperUp:
+			state = "down"
+		}
+		exporter := x.Exporter.String()
+		if x.Agent != x.Exporter {
+			exporter += " (" + x.Agent.String() + ")"
+		}
+		rows = append(rows, []string{
+			exporter, x.Name, strconv.FormatUint(uint64(x.Index), 10), mbit(float64(x.Speed)), mbit(x.In.BitsPerSecond), count(x.In.PacketsPerSecond),
+			mbit(x.Out.BitsPerSecond), count(x.Out.PacketsPerSecond), count(float64(x.In.Discards + x.Out.Discards)), count(float64(x.In.Errors + x.Out.Errors)),
+			when(x.Reported), state,
+		})
+	}
+	s.table([]string{
+		"exporter", "name", ">interface", ">Mbit/s of", ">in Mbit/s", ">in packets/s", ">out Mbit/s", ">out packets/s", ">discards", ">errors", "reported", "state",
+	}, rows)
 	return nil
 }
 

@@ -42,6 +42,8 @@ func (s *session) print(words []string, a *answer) error {
 		err = s.printPorts(a)
 	case noun == "exporters" && len(words) == 1:
 		err = s.printExporters(a)
+	case noun == "exporter_interfaces":
+		err = s.printExporterInterfaces(a)
 	case noun == "flow_sockets":
 		err = s.printFlowSockets(a)
 	case strings.HasSuffix(noun, "_sampling_rates"):
