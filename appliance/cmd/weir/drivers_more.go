@@ -6,4 +6,5 @@ import (
 	_ "github.com/weir-ddos/weir/dataplane/port/netmap"
 	_ "github.com/weir-ddos/weir/dataplane/port/pcaplive"
 	_ "github.com/weir-ddos/weir/dataplane/port/pfring"
+	_ "github.com/weir-ddos/weir/dataplane/port/snabb"
 )
