@@ -10,11 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-ddos/weir/bench/cable"
 	"github.com/weir-ddos/weir/bench/ports"
 )
 
 func TestMain(m *testing.M) {
-	ports.Child()
+	cable.Child()
 	os.Exit(m.Run())
 }
 

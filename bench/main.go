@@ -21,7 +21,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/weir-ddos/weir/bench/ports"
+	"github.com/weir-ddos/weir/bench/cable"
 )
 
 // bench is what scenarios get and give.
@@ -53,7 +53,7 @@ var scenarios = []scenario{
 }
 
 func main() {
-	ports.Child()
+	cable.Child()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

@@ -5,23 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
-	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/weir-ddos/weir/bench/cable"
 	"github.com/weir-ddos/weir/controlplane/merge"
+	"github.com/weir-ddos/weir/dataplane/cpu"
 	"github.com/weir-ddos/weir/dataplane/nets"
 	"github.com/weir-ddos/weir/dataplane/port"
 	_ "github.com/weir-ddos/weir/dataplane/port/afpacket" // measured here
 	_ "github.com/weir-ddos/weir/dataplane/port/afxdp"    // measured here
-	"github.com/weir-ddos/weir/dataplane/port/porttest/netns"
+	"github.com/weir-ddos/weir/dataplane/port/porttest"
 	"github.com/weir-ddos/weir/dataplane/traffic"
 	"github.com/weir-ddos/weir/dataplane/wire"
 	"github.com/weir-ddos/weir/dataplane/worker"
@@ -72,14 +71,14 @@ type Result struct {
 // Run measures one case, in two namespaces of its own. It needs root and two processors.
 func Run(c Case) (r Result, err error) {
 	r.Case = c
-	a, b, clean, err := lab()
+	veth, err := cable.New()
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, clean()) }()
+	defer func() { err = errors.Join(err, veth.Close()) }()
 	var p port.Port
-	err = b.NS.Do(func() (err error) {
-		p, err = port.Open(port.Config{Driver: c.Driver, Device: b.Name, Queues: 1, Options: c.Options})
+	err = veth.Receive.NS.Do(func() (err error) {
+		p, err = port.Open(port.Config{Driver: c.Driver, Device: veth.Receive.Name, Queues: 1, Options: c.Options})
 		return err
 	})
 	if err != nil {
@@ -92,36 +91,27 @@ func Run(c Case) (r Result, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, w.stop()) }()
-	return r, r.measure(p, a, w)
+	return r, r.measure(p, veth, w)
 }
 
-// lab makes the cable.
-func lab() (a, b *netns.Link, clean func() error, err error) {
-	var made []*netns.NS
-	clean = func() (err error) {
-		for _, n := range made {
-			err = errors.Join(err, n.Delete())
-		}
-		return err
+// traffic is what the generator sends: datagrams of 60 bytes, each a new flow.
+func (c Case) traffic() cable.Traffic {
+	f := porttest.Build(0, porttest.Shape{Size: 60, V6: c.IPv6})
+	src, dst, sport := 14+12, 14+16, 14+20
+	if c.IPv6 {
+		copy(f[14+24:], net.ParseIP("2001:db8::1"))
+		src, dst, sport = 14+20, 14+36, 14+40
+	} else {
+		copy(f[dst:], []byte{10, 0, 0, 1})
 	}
-	for range 2 {
-		n, err := netns.Create("bench")
-		if err != nil {
-			return nil, nil, nil, errors.Join(err, clean())
-		}
-		made = append(made, n)
+	t := cable.Traffic{
+		Frames: [][]byte{f},
+		Fields: []cable.Field{{Offset: src, Mask: 0xffff, Shift: 16}, {Offset: sport, Mask: 0xffff0000, Shift: 16}},
 	}
-	a, b = &netns.Link{NS: made[0], Name: "send"}, &netns.Link{NS: made[1], Name: "receive"}
-	if err := netns.Cable(a, b, 1); err != nil {
-		return nil, nil, nil, errors.Join(err, clean())
+	if !c.OneTarget {
+		t.Fields = append(t.Fields, cable.Field{Offset: dst, Mask: 0xffff})
 	}
-	// The generator hands frames to the receiving end's NAPI, which veth has only with XDP or with GRO. GRO leaves UDP
-	// as it is.
-	out, err := b.NS.Command(context.Background(), "ethtool", "-K", b.Name, "gro", "on").CombinedOutput()
-	if err != nil {
-		return nil, nil, nil, errors.Join(fmt.Errorf("ethtool: %w: %s", err, out), clean())
-	}
-	return a, b, clean, nil
+	return t
 }
 
 // consumer is what takes the frames.
@@ -140,36 +130,31 @@ const (
 )
 
 // measure runs the generator and reads the clocks: first idle, then warm-up, then the figure.
-func (r *Result) measure(p port.Port, a *netns.Link, w *consumer) error {
+func (r *Result) measure(p port.Port, veth *cable.Cable, w *consumer) error {
 	time.Sleep(settle)
-	before, begin := cpu(), time.Now()
+	before, begin := cable.CPUTime(os.Getpid()), time.Now()
 	time.Sleep(settle)
-	r.Idle = float64(cpu()-before) / float64(time.Since(begin))
+	r.Idle = float64(cable.CPUTime(os.Getpid())-before) / float64(time.Since(begin))
 
-	exe, err := os.Executable()
+	g, err := veth.Generator(r.traffic())
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	cmd := a.NS.Command(ctx, exe)
-	o := order{device: a.Name, v6: r.IPv6, one: r.OneTarget, rate: r.Rate}
-	cmd.Env = append(os.Environ(), generatorKey+"="+o.String())
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start generator: %w", err)
-	}
-	defer func() { _ = cmd.Wait() }() // killed by cancel, which is no news
-	defer cancel()
+	sending := make(chan struct{})
+	go func() {
+		_, _ = g.Send(cable.Order{Count: math.MaxUint64, Rate: r.Rate}) // ended by Close, which is no news
+		close(sending)
+	}()
+	defer func() { g.Close(); <-sending }()
 	if err := arrived(p); err != nil {
 		return err
 	}
 	time.Sleep(warmUp)
 	w.steady()
 	s0 := p.Stats()
-	before, begin = cpu(), time.Now()
+	before, begin = cable.CPUTime(os.Getpid()), time.Now()
 	time.Sleep(r.Time)
-	used := cpu() - before
+	used := cable.CPUTime(os.Getpid()) - before
 	r.Elapsed = time.Since(begin)
 	s1 := p.Stats()
 	r.Received = s1.Queues[0].Received - s0.Queues[0].Received
@@ -194,7 +179,7 @@ func arrived(p port.Port) error {
 // consume starts what takes the frames, pinned, with the sleeping policy in every case.
 func consume(c Case, p port.Port) (*consumer, error) {
 	if c.What == Bare || c.What == Touch {
-		return &consumer{steady: func() {}, stop: bare(p.Queues()[0], c.What == Touch)}, nil
+		return &consumer{steady: func() {}, stop: cable.Count(p.Queues()[0], c.What == Touch)}, nil
 	}
 	cfg := worker.DefaultConfig()
 	cfg.Traffic.Hosts = 1 << 17
@@ -210,7 +195,7 @@ func consume(c Case, p port.Port) (*consumer, error) {
 	seed := traffic.NewSeed(rand.Uint64)
 	w, err := worker.New(cfg, worker.Deps{
 		Queues: p.Queues(), Decoder: new(wire.Decoder), Nets: table, Seed: seed, Clock: clock,
-		Pin: func() error { return pin(workerCPU()) },
+		Pin: func() error { return cpu.Pin(cable.ReceiverCPU()) },
 	})
 	if err != nil {
 		return nil, err
@@ -257,75 +242,6 @@ func tick(m *merge.Merger) (steady func(), stop func() error) {
 		}
 	}()
 	return func() { close(warm) }, func() error { close(quit); return <-done }
-}
-
-// sink keeps the compiler from leaving out the reads.
-var sink atomic.Uint32
-
-// bare polls and counts, with a worker's sleeping policy.
-func bare(q port.Queue, touch bool) (stop func() error) {
-	var halt atomic.Bool
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the pinned thread ends with this goroutine
-		err := pin(workerCPU())
-		var b port.Burst
-		var packets, bytes uint64
-		var sum byte
-		for empty := 0; !halt.Load(); {
-			n := q.RxBurst(&b)
-			if n == 0 {
-				if empty++; empty < 20 {
-					time.Sleep(50 * time.Microsecond)
-				} else {
-					time.Sleep(500 * time.Microsecond)
-				}
-				continue
-			}
-			empty = 0
-			for i := range b.Frames[:n] {
-				packets++
-				bytes += uint64(b.Frames[i].WireLen)
-				if touch {
-					sum += b.Frames[i].Data[30]
-				}
-			}
-			q.Release(&b)
-		}
-		if s := q.Stats(); s.Received != packets || s.Bytes != bytes {
-			err = errors.Join(err, fmt.Errorf("counted %d packets and %d bytes, the port says %+v", packets, bytes, s))
-		}
-		sink.Store(uint32(sum))
-		done <- err
-	}()
-	return func() error { halt.Store(true); return <-done }
-}
-
-// The generator has the first processor, the worker the second, when there are two.
-func generatorCPU() int { return 0 }
-func workerCPU() int    { return min(1, runtime.NumCPU()-1) }
-
-// pin binds the calling thread.
-func pin(cpu int) error {
-	var set unix.CPUSet
-	set.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("pin to processor %d: %w", cpu, err)
-	}
-	return nil
-}
-
-// cpu is the run time of all threads of this process, as the scheduler knows it.
-func cpu() (sum time.Duration) {
-	files, _ := filepath.Glob("/proc/self/task/*/schedstat") // the pattern is good
-	for _, f := range files {
-		var ns int64
-		if text, err := os.ReadFile(f); err == nil { // a thread may end meanwhile
-			_, _ = fmt.Sscan(string(text), &ns)
-		}
-		sum += time.Duration(ns)
-	}
-	return sum
 }
 
 // Cases is the table of DESIGN.md 8.

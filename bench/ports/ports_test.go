@@ -6,11 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-ddos/weir/bench/cable"
 	"github.com/weir-ddos/weir/dataplane/port/porttest/netns"
 )
 
 func TestMain(m *testing.M) {
-	Child()
+	cable.Child()
 	os.Exit(m.Run())
 }
 

@@ -1,0 +1,100 @@
+package cable
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/weir-ddos/weir/dataplane/cpu"
+	"github.com/weir-ddos/weir/dataplane/port"
+	_ "github.com/weir-ddos/weir/dataplane/port/afpacket" // the counter's
+	_ "github.com/weir-ddos/weir/dataplane/port/afxdp"    // the counter's
+)
+
+// sink keeps the compiler from leaving out the reads.
+var sink atomic.Uint32
+
+// Count polls a queue and counts, on a thread pinned to ReceiverCPU and with a worker's sleeping policy, until stop is
+// called; touch also reads a byte of each frame's header. Stop's error says when the queue's own counters differ.
+func Count(q port.Queue, touch bool) (stop func() error) {
+	var halt atomic.Bool
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the pinned thread ends with this goroutine
+		err := cpu.Pin(ReceiverCPU())
+		var b port.Burst
+		var packets, bytes uint64
+		var sum byte
+		for empty := 0; !halt.Load(); {
+			n := q.RxBurst(&b)
+			if n == 0 {
+				if empty++; empty < 20 {
+					time.Sleep(50 * time.Microsecond)
+				} else {
+					time.Sleep(500 * time.Microsecond)
+				}
+				continue
+			}
+			empty = 0
+			for i := range b.Frames[:n] {
+				packets++
+				bytes += uint64(b.Frames[i].WireLen)
+				if touch {
+					sum += b.Frames[i].Data[30]
+				}
+			}
+			q.Release(&b)
+		}
+		if s := q.Stats(); s.Received != packets || s.Bytes != bytes {
+			err = errors.Join(err, fmt.Errorf("counted %d packets and %d bytes, the port says %+v", packets, bytes, s))
+		}
+		sink.Store(uint32(sum))
+		done <- err
+	}()
+	return func() error { halt.Store(true); return <-done }
+}
+
+// Counter is a process that does nothing but Count at the Receive end of a cable.
+type Counter struct{ *child }
+
+// Counter starts one with a driver of package port; its Close ends it.
+func (c *Cable) Counter(driver string) (*Counter, error) {
+	p, err := start(c.Receive.NS, asCounter, port.Config{Driver: driver, Device: c.Receive.Name, Queues: 1})
+	return &Counter{p}, err
+}
+
+// Received is how many packets it has counted.
+func (c *Counter) Received() (n uint64, err error) {
+	if err := c.ask(struct{}{}, &n); err != nil {
+		return n, fmt.Errorf("counter: %w", err)
+	}
+	return n, nil
+}
+
+// counter is the process's side.
+func counter(in io.Reader, out io.Writer) (err error) {
+	from, to := json.NewDecoder(in), json.NewEncoder(out)
+	var cfg port.Config
+	if err := from.Decode(&cfg); err != nil {
+		return err
+	}
+	p, err := port.Open(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	stop := Count(p.Queues()[0], false)
+	defer func() { err = errors.Join(stop(), err) }()
+	for answer := any(ready{true}); ; answer = p.Stats().Queues[0].Received {
+		if err := to.Encode(answer); err != nil {
+			return err
+		}
+		if err := from.Decode(new(struct{})); err != nil {
+			return ended(err)
+		}
+	}
+}
