@@ -20,9 +20,8 @@ type interfaceKey struct {
 const (
 	maxInterfaces        = 4096
 	maxForeignInterfaces = 16
-	// lateReports and lateMillis are how far behind a report may be and still be late, by its sequence and by the agent's uptime.
+	// lateReports is how far behind a report may be and still be late.
 	lateReports = 16
-	lateMillis  = 60_000
 )
 
 // InterfaceStats are the counters of one interface as an sFlow agent reports them, of its last report.
@@ -84,7 +83,7 @@ func (e *exporter) interfaceCounters(c *sflow.Counters) {
 	}
 	later, ahead := int32(c.Uptime-s.uptime), int32(c.Sequence-s.sequence)
 	switch {
-	case ahead <= 0 && ahead > -lateReports && later <= 0 && later > -lateMillis:
+	case ahead <= 0 && ahead > -lateReports && later > -overtaken:
 		return // late or doubled
 	case ahead <= 0 || later <= 0: // the agent began anew, and its counters with it
 		s.Interval = 0

@@ -59,7 +59,9 @@ func (s *sampled) addTo(list []sflow.SourceStats) []sflow.SourceStats {
 		return list
 	}
 	for _, x := range s.sources.All() {
-		i := slices.IndexFunc(list, func(y sflow.SourceStats) bool { return y.Agent == x.Agent && y.Domain == x.Domain && y.Source == x.Source })
+		i := slices.IndexFunc(list, func(y sflow.SourceStats) bool {
+			return y.Agent == x.Agent && y.Domain == x.Domain && y.Source == x.Source
+		})
 		switch {
 		case i < 0:
 			list = append(list, x)

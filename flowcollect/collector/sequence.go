@@ -6,6 +6,8 @@ import "github.com/weir-ddos/weir/flowcollect/record"
 const (
 	// reordered is how far behind a datagram may be and still be late: workers overtake each other, and so do networks.
 	reordered = 1 << 16
+	// overtaken is how much younger a late datagram may be, by the exporter's uptime in ms; beyond it the exporter began anew.
+	overtaken = 10_000
 	// missing is how far ahead one may be and still be the one after a loss.
 	missing = 1 << 24
 	// maxSequences bounds the observation domains of one exporter that are followed.
@@ -35,7 +37,7 @@ type sequence struct {
 
 // see takes the header of a datagram.
 func (s *sequence) see(h *record.Header) {
-	began := s.known && h.Protocol != record.IPFIX && h.Uptime < s.uptime && s.uptime-h.Uptime > 1000 && s.uptime-h.Uptime < 1<<31
+	began := s.known && h.Protocol != record.IPFIX && h.Uptime < s.uptime && s.uptime-h.Uptime > overtaken && s.uptime-h.Uptime < 1<<31
 	ahead := s.ahead(h)
 	after := h.Sequence + h.Units
 	s.got += uint64(h.Units)
