@@ -34,16 +34,18 @@ type Reader struct {
 	// unknown is set when records were there that could not be counted.
 	unknown bool
 
-	rec     record.Record
-	base    record.Record
-	query   sampling.Query
-	last    sampling.Query // the query that lastRate answers
-	rate    float64
-	from    record.RateSource
-	values  template.Values
-	headers wire.Headers
-	def     template.Definition
-	came    []uint16 // templates of this datagram that data may wait for
+	rec   record.Record
+	base  record.Record
+	query sampling.Query
+	last  sampling.Query // the query that rate and from answer
+	rate  float64
+	from  record.RateSource
+	// constant is set when they answer for every record of the set.
+	constant bool
+	values   template.Values
+	headers  wire.Headers
+	def      template.Definition
+	came     []uint16 // templates of this datagram that data may wait for
 }
 
 // NewReader returns a Reader.
@@ -156,7 +158,11 @@ func (d *Reader) records(p *template.Program, buf []byte, pos, end int) record.C
 	first := record.OK
 	d.start(p)
 	for end-pos >= p.Min && !padding(p, buf[pos:end]) {
-		d.rec = d.base
+		if p.Uniform {
+			d.restart()
+		} else {
+			d.rec = d.base
+		}
 		next := p.Read(buf, pos, end, &d.rec, &d.values)
 		if next < 0 {
 			d.unknown = true
@@ -198,6 +204,18 @@ func (d *Reader) start(p *template.Program) {
 	}
 	d.last = d.query
 	d.rate, d.from = d.view.Rate(&d.query)
+	d.constant = p.Slots&rateSlots == 0 && !d.query.HasID && d.view.Constant(&d.query)
+	d.base.SamplingRate, d.base.RateFrom = d.rate, d.from
+	d.rec = d.base
+}
+
+// restart undoes what finish may have done to a record of a uniform program, and what reading adds to: the rest is written anew each time.
+func (d *Reader) restart() {
+	r := &d.rec
+	r.Start, r.End, r.Duration, r.TimeFrom = 0, 0, 0, record.TimeUnknown
+	r.Has = d.base.Has
+	r.ICMPType, r.ICMPCode = 0, 0
+	r.Dropped, r.Fragment = false, false
 }
 
 // finish completes the record that was read and hands it on.
@@ -238,6 +256,17 @@ const (
 
 // sample resolves the sampling rate. Consecutive records nearly always ask the same.
 func (d *Reader) sample(p *template.Program, r *record.Record) {
+	if !d.constant {
+		d.ask(p, r)
+		r.SamplingRate, r.RateFrom = d.rate, d.from
+	}
+	if d.from == record.RateUnknown {
+		d.stats.UnknownRate++
+	}
+}
+
+// ask sets rate and from for the record.
+func (d *Reader) ask(p *template.Program, r *record.Record) {
 	q := &d.query
 	if q.HasID {
 		q.ID = d.values.V[template.Sampler48]
@@ -254,10 +283,6 @@ func (d *Reader) sample(p *template.Program, r *record.Record) {
 	if *q != d.last {
 		d.last = *q
 		d.rate, d.from = d.view.Rate(q)
-	}
-	r.SamplingRate, r.RateFrom = d.rate, d.from
-	if d.from == record.RateUnknown {
-		d.stats.UnknownRate++
 	}
 }
 

@@ -80,18 +80,19 @@ func (d *Decoder) flat(l *layout, dg *record.Datagram, st *record.Stats, sink re
 	return d.flows(l, &h, body, size, count, &base, st, sink, first)
 }
 
-// flows reads count records of size bytes, which body has.
+// flows reads count records of size bytes, which body has. What differs from record to record is written in each, the rest once.
 func (d *Decoder) flows(l *layout, h *record.Header, body []byte, size, count int, base *record.Record, st *record.Stats, sink record.Sink, first record.Code) record.Code {
 	r := &d.rec
+	*r = *base
 	for range count {
 		if len(body) < 48 || len(body) < size {
 			break // cannot be: count was cut to what is there
 		}
 		b := (*[48]byte)(body)
 		body = body[size:]
-		*r = *base
 		record.MapIPv4(&r.Src, (*[4]byte)(b[0:4]))
 		record.MapIPv4(&r.Dst, (*[4]byte)(b[4:8]))
+		r.NextHop = [16]byte{}
 		if be.Uint32(b[8:]) != 0 {
 			record.MapIPv4(&r.NextHop, (*[4]byte)(b[8:12]))
 		}
@@ -104,10 +105,13 @@ func (d *Decoder) flows(l *layout, h *record.Header, body []byte, size, count in
 			r.SrcAS, r.DstAS = uint32(be.Uint16(b[40:])), uint32(be.Uint16(b[42:]))
 			r.SrcMask, r.DstMask = b[44], b[45]
 		}
+		r.Has = base.Has
+		r.ICMPType, r.ICMPCode = 0, 0
 		if r.Proto == wire.ProtoICMP {
 			r.ICMPType, r.ICMPCode = b[34], b[35]
 			r.Has |= record.HasICMP
 		}
+		r.Duration = 0
 		if !r.SetUptimes(h.Exported, h.Uptime, be.Uint32(b[24:]), be.Uint32(b[28:])) {
 			first = st.Count(first, record.TimeBackwards)
 		}

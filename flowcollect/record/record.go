@@ -1,6 +1,8 @@
 package record
 
 import (
+	"encoding/binary"
+
 	"github.com/weir-ddos/weir/dataplane/traffic"
 	"github.com/weir-ddos/weir/dataplane/wire"
 )
@@ -184,7 +186,8 @@ func swap(h, a, b Has) Has {
 	return out
 }
 
-// Sink takes records. Record is called once for each, on the decoder's goroutine; r is reused and valid only during the call.
+// Sink takes records. Record is called once for each, on the decoder's goroutine; r is reused and valid only during the call. It must not
+// be changed, but for the sampling rate of an sFlow sample.
 type Sink interface {
 	Record(r *Record)
 }
@@ -195,7 +198,9 @@ type SinkFunc func(*Record)
 // Record calls f.
 func (f SinkFunc) Record(r *Record) { f(r) }
 
-// MapIPv4 writes the v4-mapped form of the four bytes of b to a.
+// MapIPv4 writes the v4-mapped form of the four bytes of b to a, in two words: an address that is written byte by byte is waited for
+// when it is read.
 func MapIPv4(a *[16]byte, b *[4]byte) {
-	*a = [16]byte{10: 0xff, 11: 0xff, 12: b[0], 13: b[1], 14: b[2], 15: b[3]}
+	binary.BigEndian.PutUint64(a[:8], 0)
+	binary.BigEndian.PutUint64(a[8:], 0xffff<<32|uint64(binary.BigEndian.Uint32(b[:])))
 }

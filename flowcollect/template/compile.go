@@ -18,14 +18,14 @@ func compile(kind Kind, id uint16, nscopes int, def []byte) (*Program, record.Co
 		return nil, c
 	}
 	p.second(chosen)
-	p.dual(chosen)
+	p.families(chosen)
 	p.build(chosen)
 	return p, record.OK
 }
 
 // choose picks the fields that are read: of several for the same purpose the lowest rank, then the first.
 func (p *Program) choose() []code {
-	codes := make([]code, p.Fields)
+	codes := slices.Repeat([]code{skip}, p.Fields)
 	type choice struct {
 		at   int
 		rank uint8
@@ -133,8 +133,8 @@ func claim(codes []code, i int, c code) {
 	}
 }
 
-// dual makes the address steps of templates with both families conditional.
-func (p *Program) dual(codes []code) {
+// families makes the address steps of templates with both families conditional.
+func (p *Program) families(codes []code) {
 	if slices.Contains(codes, src4) && slices.Contains(codes, src6) {
 		replace(codes, src4, src4If)
 		replace(codes, src6, src6If)
@@ -155,31 +155,44 @@ func (p *Program) build(codes []code) {
 		p.has(c)
 		if f.length == varlen {
 			s.tail, s.code = true, c
-			p.close(s)
+			p.segments = append(p.segments, s)
 			s = segment{}
 			continue
 		}
 		s.size += int(f.length)
-		if c != skip {
-			s.steps = append(s.steps, step{end: uint16(s.size), code: c, width: uint8(min(f.length, 8)), size: f.length})
-		}
+		s.add(c, f.length)
 	}
 	if s.size > 0 || len(p.segments) == 0 {
-		p.close(s)
+		p.segments = append(p.segments, s)
+	}
+	p.order(codes)
+}
+
+// add appends the step of a field of this length that ends where the segment does now.
+func (s *segment) add(c code, length uint16) {
+	switch {
+	case c == skip:
+	case c == mplsLabel: // label, EXP, S; and a TTL that makes it a whole entry
+		s.steps = append(s.steps, step{mask: masks[3], end: uint16(s.size) + 3 - length, code: c})
+	case c >= firstWide:
+		s.wide = append(s.wide, wideStep{begin: uint16(s.size) - length, size: length, code: c})
+	default:
+		s.steps = append(s.steps, step{mask: masks[length&15], end: uint16(s.size), code: c})
 	}
 }
 
-// close appends a segment. IPv4 comes before IPv6 where both are read, so that the first that is not zero stands.
-func (p *Program) close(s segment) {
-	slices.SortStableFunc(s.steps, func(a, b step) int { return late(a.code) - late(b.code) })
-	p.segments = append(p.segments, s)
-}
-
-func late(c code) int {
-	if c == src6If || c == dst6If {
-		return 1
+// order notes which parts of a record the program fills.
+func (p *Program) order(codes []code) {
+	has := func(c code) bool { return slices.Contains(codes, c) }
+	p.src4, p.dst4 = has(src4), has(dst4)
+	p.dual = has(src4If) || has(dst4If)
+	p.routes = slices.ContainsFunc([]code{next4, next6, srcAS, dstAS, srcMask, dstMask}, has)
+	for c := direction; c < src4If; c++ {
+		if has(c) {
+			p.rare = append(p.rare, c)
+		}
 	}
-	return 0
+	p.Uniform = !p.dual && !p.HasSection && !p.Totals && p.Slots&(1<<RevBytes|1<<RevPackets) == 0
 }
 
 // hasOf are the parts that a step gives its record.
@@ -195,10 +208,10 @@ var hasOf = map[code]record.Has{
 // has notes what a step sets.
 func (p *Program) has(c code) {
 	p.Has |= hasOf[c]
-	if c < firstSlot {
+	if c >= skip {
 		return
 	}
-	s := Slot(c - firstSlot)
+	s := Slot(c)
 	p.Slots |= 1 << s
 	if s == Sampler48 || s == Selector302 {
 		p.Has |= record.HasSampler

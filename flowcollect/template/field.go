@@ -11,56 +11,6 @@ const (
 // varlen is the field length that announces a length before each value (RFC 7011 7). H3C uses it in NetFlow v9 too.
 const varlen = 0xffff
 
-// code is what a step of a program does with its field.
-type code uint8
-
-// The codes up to firstSlot write to the record, those from there on to Values.
-const (
-	skip code = iota
-	src4
-	dst4
-	src6
-	dst6
-	next4
-	next6
-	srcPort
-	dstPort
-	proto
-	tcpFlags
-	tos
-	input
-	output
-	srcAS
-	dstAS
-	srcVLAN
-	dstVLAN
-	srcMask
-	dstMask
-	mplsLabel
-	direction
-	forwarding
-	fragOffset
-	fragFlags
-	icmpTypeCode
-	icmpType
-	icmpCode
-	endReason
-	droppedBytes
-	droppedPackets
-	juniperDrop
-	byteCount
-	packetCount
-	postBytes
-	postPackets
-	l2Bytes
-	section
-	src4If // both families in one template: the one that is not zero
-	dst4If
-	src6If
-	dst6If
-	firstSlot
-)
-
 // Slot is an index into Values: a field that means something only together with others or with the header.
 type Slot uint8
 
@@ -93,6 +43,61 @@ const (
 	NumSlots
 )
 
+// code is what becomes of a field: an index into Values, where numbers are gathered. The first are the slots.
+type code uint8
+
+// The codes from skip on belong to the record.
+const (
+	skip code = iota + code(NumSlots)
+	src4
+	dst4
+	srcPort
+	dstPort
+	proto
+	tcpFlags
+	tos
+	input
+	output
+	byteCount
+	packetCount
+	next4
+	srcAS
+	dstAS
+	srcMask
+	dstMask
+	direction
+	srcVLAN
+	dstVLAN
+	mplsLabel
+	forwarding
+	fragOffset
+	fragFlags
+	icmpTypeCode
+	icmpType
+	icmpCode
+	endReason
+	droppedBytes
+	droppedPackets
+	juniperDrop
+	postBytes
+	postPackets
+	l2Bytes
+	src4If // both families in one template: the one that is not zero
+	dst4If
+	firstWide
+)
+
+// The codes from firstWide on are of what is no number: it is taken where it lies.
+const (
+	src6 code = iota + firstWide
+	dst6
+	next6
+	src6If
+	dst6If
+	section
+	numCodes
+)
+
 // Set is a set of slots.
 type Set uint64
 
@@ -119,7 +124,7 @@ type want struct {
 	clock Clock
 }
 
-func slot(s Slot) code { return firstSlot + code(s) }
+func slot(s Slot) code { return code(s) }
 
 // plain are the IANA elements that are read (https://www.iana.org/assignments/ipfix), in NetFlow v9 the same numbers.
 var plain = map[uint16]want{
@@ -208,7 +213,7 @@ func wanted(f field, kind Kind, scope bool) (want, bool) {
 	case scope:
 		w, ok = scopes[f.id]
 	default:
-		if w, ok = plain[f.id]; ok && kind == Options && w.code < firstSlot {
+		if w, ok = plain[f.id]; ok && kind == Options && w.code >= skip {
 			ok = false // options only fill slots
 		}
 	}

@@ -19,32 +19,43 @@ const (
 	Options
 )
 
-// Values are the fields of one record that mean something only together. Only the slots that the program's Slots name are meaningful;
-// the others are left from earlier records. One Values belongs to one decoder.
+// Values are the numbers of one record. One Values belongs to one decoder.
 type Values struct {
-	V [NumSlots]uint64
+	// V are the numbers by Slot; meaningful are those that the program's Slots name. Behind them lie those by code. A record is read
+	// by gathering its numbers here, one after the other and without a branch, and filling the record from here.
+	V [numbers]uint64
 	// Section is the exported packet head, when the program has one; it points into the datagram.
 	Section []byte
+
+	of                *Program // whose numbers these are; all others are zero
+	src6, dst6, next6 [16]byte
 }
+
+// numbers is a power of two, so that no index into V needs a check.
+const numbers = 128
 
 // Margin is how many bytes must lie before the first record in the buffer that Read reads: numbers are loaded backwards from their end.
 const Margin = 8
 
-// step reads one field of a segment: the number's last byte is before start+end.
+// step reads one number of a segment: its last byte is before start+end.
 type step struct {
+	mask uint64 // of its width
 	end  uint16
 	code code
-	// width is the field's length, at most 8 for numbers.
-	width uint8
-	// size is the length of a section.
-	size uint16
+}
+
+// wideStep takes what is no number.
+type wideStep struct {
+	begin, size uint16
+	code        code
 }
 
 // segment is a run of fields of fixed length and the field of variable length behind it, if any.
 type segment struct {
 	steps []step
+	wide  []wideStep
 	size  int
-	// tail says that a field of variable length follows, and after what it does.
+	// tail says that a field of variable length follows, and code what it does.
 	tail bool
 	code code
 }
@@ -73,8 +84,16 @@ type Program struct {
 	HasSection  bool
 	SectionLink wire.LinkType
 
-	segments []segment
-	def      []byte // canonical definition, to see changes and to save
+	// Uniform says that every Read sets the same fields of the record and that each stands for one flow: what else is done to a
+	// record that was read is known, so it need not be emptied before the next is read into it.
+	Uniform bool
+
+	segments   []segment
+	src4, dst4 bool   // IPv4 addresses
+	dual       bool   // of both families, at least on one side
+	routes     bool   // next hop, systems, masks
+	rare       []code // less common numbers
+	def        []byte // canonical definition, to see changes and to save
 
 	// refreshed and used are ns since the Unix epoch; written by any worker at most once a second.
 	refreshed, used atomic.Int64
@@ -88,14 +107,20 @@ func (p *Program) Touch(now int64) {
 }
 
 // Read reads the record at buf[pos:end] into r and v and returns the position behind it, or -1 when the record is not whole. pos is at
-// least Margin, end at most len(buf). r keeps what the record does not have.
+// least Margin, end at most len(buf). r keeps what the program never sets.
 func (p *Program) Read(buf []byte, pos, end int, r *record.Record, v *Values) int {
+	if v.of != p {
+		*v = Values{of: p}
+	}
 	for i := range p.segments {
 		s := &p.segments[i]
 		if end-pos < s.size {
 			return -1
 		}
-		run(s.steps, buf[pos-Margin:pos+s.size], r, v)
+		gather(s.steps, buf[pos-Margin:pos+s.size], &v.V)
+		if len(s.wide) > 0 {
+			wide(s.wide, buf[pos:pos+s.size], r, v)
+		}
 		pos += s.size
 		if !s.tail {
 			continue
@@ -104,8 +129,11 @@ func (p *Program) Read(buf []byte, pos, end int, r *record.Record, v *Values) in
 		if pos, n = varLength(buf, pos, end); n < 0 {
 			return -1
 		}
-		tail(s.code, buf[pos-Margin:pos+n], r, v)
+		tail(s.code, buf[pos-Margin:pos+n], v)
 		pos += n
+	}
+	if p.Kind == Data {
+		p.fill(r, v)
 	}
 	return pos
 }
@@ -130,109 +158,98 @@ func varLength(buf []byte, pos, end int) (at, n int) {
 	return pos, n
 }
 
-// tail reads the field of variable length at b[Margin:].
-func tail(c code, b []byte, r *record.Record, v *Values) {
+// tail reads the field of variable length at b[Margin:]. A number of more than 8 bytes is none.
+func tail(c code, b []byte, v *Values) {
 	n := len(b) - Margin
 	switch {
 	case c == skip:
 	case c == section:
 		v.Section = b[Margin:]
 	case n <= 8:
-		one := [1]step{{end: uint16(n), code: c, width: uint8(n)}}
-		run(one[:], b, r, v)
-	case c >= firstSlot:
-		v.V[c-firstSlot] = 0 // a number of more than 8 bytes is none
+		v.V[c%numbers] = be.Uint64(b[n:]) & masks[n]
+	default:
+		v.V[c%numbers] = 0
 	}
 }
 
 // masks keep the lowest bytes of a word, by width.
 var masks = [16]uint64{0, 0xff, 0xffff, 0xffffff, 0xffffffff, 0xffffffffff, 0xffffffffffff, 0xffffffffffffff, 0xffffffffffffffff}
 
-// run executes the steps on b, whose first Margin bytes lie before the segment.
-func run(steps []step, b []byte, r *record.Record, v *Values) {
+// wide executes the steps on the segment b.
+func wide(steps []wideStep, b []byte, r *record.Record, v *Values) {
 	for i := range steps {
 		s := &steps[i]
-		at := int(s.end) // + Margin - 8: the eight bytes that end with the field
-		if at+8 > len(b) {
-			return // cannot be: the caller has measured the segment
+		f := b[s.begin : int(s.begin)+int(s.size)]
+		if s.code == section {
+			v.Section = f
+			continue
 		}
-		n := be.Uint64(b[at:]) & masks[s.width&15]
-		switch s.code {
-		case src4:
-			set4(&r.Src, uint32(n))
-		case dst4:
-			set4(&r.Dst, uint32(n))
-		case srcPort:
-			r.SrcPort = uint16(n)
-		case dstPort:
-			r.DstPort = uint16(n)
-		case proto:
-			r.Proto = uint8(n)
-		case tcpFlags:
-			r.TCPFlags = uint8(n)
-		case byteCount:
-			r.Bytes = n
-		case packetCount:
-			r.Packets = n
-		case input:
-			r.Input = uint32(n)
-		case output:
-			r.Output = uint32(n)
-		case tos:
-			r.TOS = uint8(n)
-		case srcAS:
-			r.SrcAS = uint32(n)
-		case dstAS:
-			r.DstAS = uint32(n)
-		case srcMask:
-			r.SrcMask = uint8(n)
-		case dstMask:
-			r.DstMask = uint8(n)
-		case next4:
-			if n != 0 {
-				set4(&r.NextHop, uint32(n))
-			}
-		case src6, src6If:
-			if s.code == src6 || r.Src == [16]byte{} {
-				r.Src = [16]byte(b[at-8:])
-			}
-		case dst6, dst6If:
-			if s.code == dst6 || r.Dst == [16]byte{} {
-				r.Dst = [16]byte(b[at-8:])
-			}
-		default:
-			if s.code >= firstSlot {
-				v.V[s.code-firstSlot] = n
-			} else {
-				runRare(s, n, b, r, v)
-			}
+		if len(f) < 16 {
+			continue // cannot be: such a field is not chosen
+		}
+		switch a := (*[16]byte)(f); s.code {
+		case src6:
+			r.Src = *a
+		case dst6:
+			r.Dst = *a
+		case next6:
+			v.next6 = *a
+		case src6If:
+			v.src6 = *a
+		case dst6If:
+			v.dst6 = *a
 		}
 	}
 }
 
-// runRare executes the less common steps.
-func runRare(s *step, n uint64, b []byte, r *record.Record, v *Values) {
-	switch s.code {
-	case src4If:
-		if n != 0 {
-			set4(&r.Src, uint32(n))
+// fill writes the record from the numbers. Those that the template does not have are zero.
+func (p *Program) fill(r *record.Record, v *Values) {
+	n := &v.V
+	if p.src4 {
+		set4(&r.Src, uint32(n[src4]))
+	}
+	if p.dst4 {
+		set4(&r.Dst, uint32(n[dst4]))
+	}
+	r.SrcPort, r.DstPort = uint16(n[srcPort]), uint16(n[dstPort])
+	r.Proto, r.TCPFlags, r.TOS = uint8(n[proto]), uint8(n[tcpFlags]), uint8(n[tos])
+	r.Packets, r.Bytes = n[packetCount], n[byteCount]
+	r.Input, r.Output = uint32(n[input]), uint32(n[output])
+	if p.routes {
+		r.SrcAS, r.DstAS = uint32(n[srcAS]), uint32(n[dstAS])
+		r.SrcMask, r.DstMask = uint8(n[srcMask]), uint8(n[dstMask])
+		r.NextHop = v.next6
+		if n[next4] != 0 {
+			set4(&r.NextHop, uint32(n[next4]))
 		}
-	case dst4If:
-		if n != 0 {
-			set4(&r.Dst, uint32(n))
-		}
-	case next6:
-		if hop := [16]byte(b[int(s.end)-8:]); hop != [16]byte{} {
-			r.NextHop = hop
-		}
+	}
+	for _, c := range p.rare {
+		fillRare(c, n[c%numbers], r)
+	}
+	if p.dual {
+		pick(&r.Src, uint32(n[src4If]), &v.src6)
+		pick(&r.Dst, uint32(n[dst4If]), &v.dst6)
+	}
+}
+
+// pick sets the address that is not zero of a template with both families. Where a has one it is of a side with one family only.
+func pick(a *[16]byte, ip uint32, six *[16]byte) {
+	switch {
+	case ip != 0:
+		set4(a, ip)
+	case *six != [16]byte{}:
+		*a = *six
+	}
+}
+
+// fillRare writes one of the less common numbers.
+func fillRare(c code, n uint64, r *record.Record) {
+	switch c {
 	case srcVLAN:
 		r.SrcVLAN = uint16(n) & 0xfff
 	case dstVLAN:
 		r.DstVLAN = uint16(n) & 0xfff
 	case mplsLabel:
-		if s.width == 4 {
-			n >>= 8 // label, EXP, S, TTL: a whole entry
-		}
 		r.MPLSLabel = uint32(n >> 4)
 	case direction:
 		r.Direction = record.UnknownDirection
@@ -268,8 +285,6 @@ func runRare(s *step, n uint64, b []byte, r *record.Record, v *Values) {
 		r.PostPackets = n
 	case l2Bytes:
 		r.L2Bytes = n
-	case section:
-		v.Section = b[int(s.end)+Margin-int(s.size) : int(s.end)+Margin]
 	}
 }
 
