@@ -122,7 +122,7 @@ func TestInterfaceCounters(t *testing.T) {
 		cfg.Exporters = []Exporter{{Prefix: netip.PrefixFrom(netip.MustParseAddr(at), netip.MustParseAddr(at).BitLen()), Name: "edge"}}
 		r := run(t, cfg, deps(t))
 		r.send(sflow5(1, 1000, counterSample(1, 7, 1000, 1<<32-11, 3)))
-		r.send(sflow5(2, 21_000, counterSample(2, 7, 1000+25_000_000, 1<<32-1, 5)))
+		r.send(sflow5(2, 21_000, counterSample(2, 7, 1000+25_000_000, 9, 5)))
 		r.send(sflow5(3, 22_000, counterSample(2, 7, 1, 1, 1))) // the same sample again
 		r.wait(3)
 		list := r.Interfaces()
@@ -133,7 +133,7 @@ func TestInterfaceCounters(t *testing.T) {
 		if x.Exporter != netip.MustParseAddr(at) || x.Agent != netip.MustParseAddr("192.0.2.99") || x.Name != "edge" || x.Index != 7 || x.Speed != 10e9 || !x.AdminUp || !x.OperUp {
 			t.Errorf("%s: %+v", at, x)
 		}
-		if x.Interval != 20*time.Second || x.In.BitsPerSecond != 10e6 || x.In.PacketsPerSecond != 0.5 || x.In.DiscardsPerSecond != 0.1 || x.In.Bytes != 25_001_000 || x.Out.Bytes != 1000 {
+		if x.Interval != 20*time.Second || x.In.BitsPerSecond != 10e6 || x.In.PacketsPerSecond != 1 || x.In.DiscardsPerSecond != 0.1 || x.In.Bytes != 25_001_000 || x.Out.Bytes != 1000 {
 			t.Errorf("%s: %+v", at, x)
 		}
 		r.send(sflow5(4, 3000, counterSample(1, 7, 500, 2, 0))) // the agent began anew
