@@ -1,6 +1,7 @@
 package rate
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -156,7 +157,7 @@ var patterns = map[string]func(r *rand.Rand, start, end time.Duration) []sight{
 				s = append(s, sight{int64(at), f})
 			}
 		}
-		slices.SortFunc(s, func(a, b sight) int { return int(a.at - b.at) })
+		slices.SortFunc(s, func(a, b sight) int { return cmp.Compare(a.at, b.at) })
 		return s
 	},
 }
