@@ -191,6 +191,50 @@ type Port struct {
 	// PacketsPerSecond and BytesPerSecond are the port's rates in the last tick.
 	PacketsPerSecond float64 `json:"packets_per_second"`
 	BytesPerSecond   float64 `json:"bytes_per_second"`
+	// Link is the device as the operating system sees it; absent when it does not know the device.
+	Link *Link `json:"link,omitempty"`
+	// Workers poll the port's queues.
+	Workers []Worker `json:"workers"`
+}
+
+// Link is a network device.
+type Link struct {
+	// State is up, "no carrier" or down.
+	State string `json:"state"`
+	// Mbps is the speed of the link; 0 when the device does not say.
+	Mbps int `json:"mbps"`
+	MTU  int `json:"mtu"`
+	// Address is the hardware address, and Driver the kernel's; either may be empty.
+	Address string `json:"address"`
+	Driver  string `json:"driver"`
+}
+
+// Worker is a polling loop. A worker with queues of several ports appears with each of them.
+type Worker struct {
+	// Name is made of its queues' names, DEVICE/NUMBER.
+	Name string `json:"name"`
+	// Queues are the numbers of this port's queues that it polls.
+	Queues []int `json:"queues"`
+	// CPU is the processor that it owns, -1 when the scheduler places it; Node is that processor's NUMA node, or -1.
+	CPU  int `json:"cpu"`
+	Node int `json:"node"`
+	// Idle is what it does when there is nothing: sleep, pause or spin.
+	Idle string `json:"idle"`
+	// Busy is the part of its time that went into rounds that found packets, 0 to 1, in the last second or tick.
+	Busy float64 `json:"busy"`
+	// LongestGap is the longest time between two polls in seconds, without the sleep that the idle policy asked for, and Gaps
+	// are all of them by length; since the worker began.
+	LongestGap float64 `json:"longest_gap_seconds"`
+	Gaps       []Gap   `json:"gaps"`
+	// Memory is the address space in bytes that its tables reserve.
+	Memory uint64 `json:"memory"`
+}
+
+// Gap is how many gaps were shorter than Below seconds, and not shorter than the one before; Below is 0 for the last, which
+// has no limit.
+type Gap struct {
+	Below float64 `json:"below_seconds"`
+	Count uint64  `json:"count"`
 }
 
 // Runtime is the running appliance as the API sees it. Every method is safe from any goroutine and returns soon; slices belong

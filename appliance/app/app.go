@@ -58,8 +58,9 @@ type App struct {
 	past     ring[incident.Incident]
 	meters   portMeters
 
-	cancel context.CancelFunc
-	done   sync.WaitGroup // the engine's loop and the port meters
+	confined bool // whether threads are kept off workers' processors; as cancel, under mu
+	cancel   context.CancelFunc
+	done     sync.WaitGroup // the engine's loop and the port meters
 
 	current atomic.Pointer[config.Config]
 	plane   atomic.Pointer[dataplane]
@@ -84,7 +85,11 @@ func New(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.shared = shared{seed: newSeed(), clock: monotonic(), nets: set.Nets, evidence: store}
+	topology, err := cpu.Host()
+	if err != nil {
+		return nil, fmt.Errorf("processors: %w", err)
+	}
+	a.shared = shared{seed: newSeed(), clock: monotonic(), nets: set.Nets, evidence: store, topology: topology}
 	a.evidence.store = store
 	a.evidence.decode(cfg)
 	a.evidence.table.Store(set.Nets)
@@ -203,18 +208,23 @@ func (a *App) start(ctx context.Context, cfg *config.Config) error {
 	return a.server.Start(ctx)
 }
 
-// settle keeps every other thread of the process off the processors that workers own. Without pinned workers nothing changes.
+// settle keeps every other thread of the process off the processors that workers own. Without pinned workers they run anywhere.
 func (a *App) settle(p *dataplane) {
 	for _, line := range p.describe() {
 		a.log.Info("placement", "plan", line)
 	}
+	cpus, procs := p.plan.Housekeeping, p.plan.MaxProcs
 	if !p.pinned() {
-		return
+		if !a.confined {
+			return
+		}
+		cpus, procs = a.shared.topology.IDs(), len(a.shared.topology.CPUs)
 	}
-	if err := cpu.SetProcess(p.plan.Housekeeping); err != nil {
+	if err := cpu.SetProcess(cpus); err != nil {
 		a.log.Warn("other threads were not moved off the workers' processors", "err", err)
 	}
-	runtime.GOMAXPROCS(p.plan.MaxProcs)
+	runtime.GOMAXPROCS(procs)
+	a.confined = p.pinned()
 }
 
 // Stop ends everything in reverse. The routes stay or go as bgp.on_exit says. It is idempotent.

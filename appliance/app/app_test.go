@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -252,7 +253,19 @@ func TestRuntime(t *testing.T) {
 	if err := r.SetKillSwitch(t.Context(), true, api.Actor{UID: 7}); err != nil || len(r.Mitigations()) != 0 || !r.KillSwitch() {
 		t.Errorf("%v %v", err, r.Mitigations())
 	}
-	for _, want := range []string{"packets_counted", "total_ipv6_packets", "alarm"} {
+	eventually(t, "what the worker did", func() bool {
+		p := r.Ports()
+		if len(p) != 1 || len(p[0].Workers) != 1 {
+			return false
+		}
+		w := p[0].Workers[0]
+		var gaps uint64
+		for _, g := range w.Gaps {
+			gaps += g.Count
+		}
+		return gaps > 0 && w.LongestGap > 0 && w.Busy >= 0 && w.Busy < 1 && w.Idle == "pause" && slices.Equal(w.Queues, []int{0})
+	})
+	for _, want := range []string{"packets_counted", "total_ipv6_packets", "alarm", "worker_busy_share", "worker_gaps_over_5ms"} {
 		if !strings.Contains(fmt.Sprint(r.SystemCounters()), want) {
 			t.Errorf("no system counter %s", want)
 		}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/weir-ddos/weir/appliance/api"
 	"github.com/weir-ddos/weir/dataplane/traffic"
@@ -23,7 +24,8 @@ func (r running) SystemCounters() []api.SystemCounter {
 	var l counterList
 	v := r.a.engine.View()
 	h := &v.Health
-	l.ports(r.a.meters.ports())
+	ports := r.a.meters.ports()
+	l.ports(ports)
 	l.counted(r.a.source.sums())
 	l.add("total_number_of_hosts", float64(h.Hosts), "rows", "hosts and directions with traffic in the last tick")
 	l.add("speed_recalculation_time_seconds", h.Took.Seconds(), "seconds", "time of the last tick")
@@ -33,6 +35,7 @@ func (r running) SystemCounters() []api.SystemCounter {
 	l.add("workers", float64(h.Shards), "workers", "workers that count")
 	l.add("workers_late", float64(h.LateTotal), "events", "answers of workers that missed a tick")
 	l.add("worker_longest_gap_seconds", h.MaxGap.Seconds(), "seconds", "longest time without a poll in the last tick")
+	l.workers(ports)
 	l.add("host_table_overflow_packets", float64(h.Overflowed.Packets), "packets", "counted for the network, not for the host: the table was full")
 	l.add("flow_table_saturated_packets", float64(h.Saturated), "packets", "their flows could not be told apart: the table was full")
 	l.add("conservation_faults", float64(h.ConservationFaults), "ticks", "ticks in which a packet was counted twice or not at all; never above 0")
@@ -109,6 +112,32 @@ func (l *counterList) ports(list []api.Port) {
 	l.add("total_bytes_processed", float64(bytes), "bytes", "received from all ports, lengths on the wire")
 	l.add("port_dropped_packets", float64(dropped), "packets", "lost by device, kernel or driver before a worker saw them")
 	l.add("port_reopens", float64(reopens), "events", "devices that went away and came back")
+}
+
+// longGap is what a worker may not stay away for: see the ports' buffers.
+const longGap = 5 * time.Millisecond
+
+// workers says of the busiest one how busy it is, and how often any stayed away for long.
+func (l *counterList) workers(list []api.Port) {
+	var busy float64
+	long := make(map[string]uint64) // by worker: one may be with several ports
+	for _, p := range list {
+		for _, w := range p.Workers {
+			busy = max(busy, w.Busy)
+			long[w.Name] = 0
+			for i := 1; i < len(w.Gaps); i++ {
+				if w.Gaps[i-1].Below >= longGap.Seconds() {
+					long[w.Name] += w.Gaps[i].Count
+				}
+			}
+		}
+	}
+	var sum uint64
+	for _, n := range long {
+		sum += n
+	}
+	l.add("worker_busy_share", busy, "", "part of its time that the busiest worker worked, 0 to 1")
+	l.add("worker_gaps_over_5ms", float64(sum), "gaps", "times that a worker did not poll for 5 ms or longer, asked sleep left out")
 }
 
 // counted adds what the ticks have counted since the start. A frame that is in total_simple_packets_processed and not yet in

@@ -40,21 +40,29 @@ type shared struct {
 	clock    func() int64
 	nets     *nets.Table
 	evidence *probe.Evidence
+	// topology is the machine as it was before this process confined its own threads.
+	topology cpu.Topology
 }
 
 // dataplane is the packet path: ports and the workers that poll their queues.
 type dataplane struct {
 	ports   []port.Port
 	workers []*worker.Worker
-	names   []string // of the workers, for people
+	names   []string  // of the workers, for people
+	polls   [][]place // by worker
+	idle    string
 	plan    cpu.Plan
 }
+
+// place is a queue: the numbers of its port and of the queue in it.
+type place struct{ port, queue int }
 
 // share of the queues that one worker polls.
 type share struct {
 	name   string
 	device string
 	queues []port.Queue
+	places []place
 }
 
 // splits are the drivers that make as many queues as they are asked for; with the others the device decides.
@@ -87,10 +95,12 @@ func closePorts(ports []port.Port) error {
 // shares deals the queues out: one worker a queue, or count workers in turn.
 func shares(ports []port.Port, count int) []share {
 	var out []share
-	for _, p := range ports {
+	for n, p := range ports {
 		st := p.Stats()
 		for i, q := range p.Queues() {
-			out = append(out, share{name: fmt.Sprintf("%s/%d", st.Device, i), device: st.Device, queues: []port.Queue{q}})
+			out = append(out, share{
+				name: fmt.Sprintf("%s/%d", st.Device, i), device: st.Device, queues: []port.Queue{q}, places: []place{{n, i}},
+			})
 		}
 	}
 	if count == 0 {
@@ -103,19 +113,13 @@ func shares(ports []port.Port, count int) []share {
 		to := &out[i%count]
 		to.name += "+" + s.name
 		to.queues = append(to.queues, s.queues...)
+		to.places = append(to.places, s.places...)
 	}
 	return out[:count]
 }
 
-// place chooses processors. With the sleeping policy and no wishes, workers stay unpinned: they do not own a core.
-func place(cfg *config.Config, list []share) (cpu.Plan, error) {
-	topology, err := cpu.Host()
-	if err != nil {
-		return cpu.Plan{}, fmt.Errorf("processors: %w", err)
-	}
-	if allowed, err := cpu.Affinity(); err == nil {
-		topology = topology.Restrict(allowed)
-	}
+// assign chooses processors. With the sleeping policy and no wishes, workers stay unpinned: they do not own a core.
+func assign(cfg *config.Config, topology cpu.Topology, list []share) (cpu.Plan, error) {
 	want := make([]cpu.Worker, len(list))
 	for i, s := range list {
 		want[i] = cpu.Worker{Name: s.name, Node: cpu.DeviceNode(os.DirFS("/sys"), s.device), CPU: cpu.Auto}
@@ -126,7 +130,13 @@ func place(cfg *config.Config, list []share) (cpu.Plan, error) {
 			want[i].CPU = cfg.Workers.CPUs[i]
 		}
 	}
-	return cpu.Place(topology, want)
+	plan, err := cpu.Place(topology, want)
+	for i, w := range want {
+		if err == nil && w.CPU == cpu.Unpinned && i >= len(cfg.Workers.CPUs) {
+			plan.Workers[i].Why = "workers that sleep share the processors"
+		}
+	}
+	return plan, err
 }
 
 // newDataplane opens the ports and makes the workers; nothing runs yet. On an error nothing stays open.
@@ -136,11 +146,11 @@ func newDataplane(cfg *config.Config, s shared) (*dataplane, error) {
 		return nil, err
 	}
 	list := shares(ports, cfg.Workers.Count)
-	plan, err := place(cfg, list)
+	plan, err := assign(cfg, s.topology, list)
 	if err != nil {
 		return nil, errors.Join(err, closePorts(ports))
 	}
-	d := &dataplane{ports: ports, plan: plan}
+	d := &dataplane{ports: ports, plan: plan, idle: cfg.Workers.Idle}
 	if err := d.makeWorkers(cfg, s, list); err != nil {
 		return nil, errors.Join(err, closePorts(ports))
 	}
@@ -172,6 +182,7 @@ func (d *dataplane) makeWorkers(cfg *config.Config, s shared, list []share) erro
 		}
 		d.workers = append(d.workers, w)
 		d.names = append(d.names, sh.name)
+		d.polls = append(d.polls, sh.places)
 	}
 	return nil
 }

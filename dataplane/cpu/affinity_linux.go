@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -22,11 +23,21 @@ func Host() (Topology, error) {
 	}
 	// Isolated processors are usually outside the default mask of a process, yet free for whoever asks.
 	for _, c := range t.CPUs {
-		if c.Isolated {
+		if c.Isolated && grants(c.ID) {
 			allowed = append(allowed, c.ID)
 		}
 	}
 	return t.Restrict(allowed), nil
+}
+
+// grants tries whether a thread may run on a processor: a container's cpuset may leave it out.
+func grants(id int) bool {
+	ok := make(chan bool)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with its goroutine
+		ok <- setAffinity(0, []int{id}) == nil
+	}()
+	return <-ok
 }
 
 // Affinity lists the processors on which the calling thread may run.

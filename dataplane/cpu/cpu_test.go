@@ -96,6 +96,36 @@ func TestPlace(t *testing.T) {
 	}
 }
 
+func TestPlaceSaysWhy(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		sys     fstest.MapFS
+		workers []Worker
+		why     []string
+	}{
+		"isolated":   {fake(1, 4, 1, "1"), auto(2, -1), []string{"isolated, a core without another worker", "a core without another worker"}},
+		"node":       {fake(2, 2, 1, ""), auto(3, 1), []string{"its device's node, a core without another worker", "its device's node, a core without another worker", "nothing free on its device's node, a core without another worker"}},
+		"threads":    {fake(1, 2, 2, ""), auto(2, -1), []string{"a core without another worker", "a core without another worker"}},
+		"shared":     {fake(1, 2, 2, ""), auto(3, -1), []string{"a core without another worker", "a core without another worker", "no core is left without a worker"}},
+		"configured": {fake(1, 2, 1, ""), []Worker{{"a", -1, 1}, {"b", -1, Unpinned}, {"c", -1, Auto}}, []string{"configured", "not asked for", "no processor is left"}},
+	} {
+		topo, err := Read(c.sys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := Place(topo, c.workers)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for i, w := range p.Workers {
+			if w.Why != c.why[i] || !strings.Contains(p.String(), w.Why) {
+				t.Errorf("%s: worker %d on %d: %q, want %q", name, i, w.CPU, w.Why, c.why[i])
+			}
+		}
+	}
+}
+
 func TestPlaceErrors(t *testing.T) {
 	t.Parallel()
 	topo, err := Read(fake(1, 2, 1, ""))
@@ -115,8 +145,8 @@ func TestPlaceErrors(t *testing.T) {
 
 func TestPlanString(t *testing.T) {
 	t.Parallel()
-	p := Plan{Workers: []Assignment{{"eth1/0", 3, 0}, {"eth1/1", Unpinned, -1}}, Housekeeping: []int{0, 1}, MaxProcs: 4, Warnings: []string{"so so"}}
-	want := "worker eth1/0           cpu 3, node 0\nworker eth1/1           not pinned\nhousekeeping            cpu 0-1, GOMAXPROCS 4\nwarning: so so\n"
+	p := Plan{Workers: []Assignment{{"eth1/0", 3, 0, "isolated"}, {"eth1/1", Unpinned, -1, "not asked for"}}, Housekeeping: []int{0, 1}, MaxProcs: 4, Warnings: []string{"so so"}}
+	want := "worker eth1/0           cpu 3, node 0: isolated\nworker eth1/1           not pinned: not asked for\nhousekeeping            cpu 0-1, GOMAXPROCS 4\nwarning: so so\n"
 	if got := p.String(); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}

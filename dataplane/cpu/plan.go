@@ -31,6 +31,8 @@ type Assignment struct {
 	CPU int
 	// Node is that processor's NUMA node, -1 when unpinned.
 	Node int
+	// Why says in words what made it this processor, or none.
+	Why string
 }
 
 // Plan is where everything runs.
@@ -80,7 +82,7 @@ type placement struct {
 func (p *placement) explicit(workers []Worker) error {
 	var errs []error
 	for i, w := range workers {
-		p.plan.Workers[i] = Assignment{Name: w.Name, CPU: Unpinned, Node: -1}
+		p.plan.Workers[i] = Assignment{Name: w.Name, CPU: Unpinned, Node: -1, Why: "not asked for"}
 		if w.CPU < 0 {
 			continue
 		}
@@ -92,7 +94,7 @@ func (p *placement) explicit(workers []Worker) error {
 		case other != "":
 			errs = append(errs, fmt.Errorf("worker %s: processor %d already runs worker %s", w.Name, w.CPU, other))
 		default:
-			p.assign(i, w, c)
+			p.assign(i, w, c, "configured")
 		}
 	}
 	return errors.Join(errs...)
@@ -131,13 +133,34 @@ func (p *placement) auto(i int, w Worker) {
 		}
 	}
 	if best == nil {
+		p.plan.Workers[i].Why = "no processor is left"
 		p.warnf("worker %s is not pinned: no processor is left for it", w.Name)
 		return
 	}
 	if w.Node >= 0 && best.Node != w.Node {
 		p.warnf("worker %s runs on node %d, its device is on node %d", w.Name, best.Node, w.Node)
 	}
-	p.assign(i, w, *best)
+	p.assign(i, w, *best, p.reasons(w, *best))
+}
+
+// reasons says what speaks for c, in the order of prefer.
+func (p *placement) reasons(w Worker, c CPU) string {
+	var list []string
+	switch {
+	case w.Node >= 0 && c.Node == w.Node:
+		list = append(list, "its device's node")
+	case w.Node >= 0:
+		list = append(list, "nothing free on its device's node")
+	}
+	if c.Isolated {
+		list = append(list, "isolated")
+	}
+	if p.cores[c.Core] == 0 {
+		list = append(list, "a core without another worker")
+	} else {
+		list = append(list, "no core is left without a worker")
+	}
+	return strings.Join(list, ", ")
 }
 
 func (p *placement) prefer(w Worker, a, b CPU) int {
@@ -154,7 +177,7 @@ func (p *placement) prefer(w Worker, a, b CPU) int {
 	)
 }
 
-func (p *placement) assign(i int, w Worker, c CPU) {
+func (p *placement) assign(i int, w Worker, c CPU, why string) {
 	if p.cores[c.Core] > 0 {
 		p.warnf("worker %s shares the physical core of processor %d with another worker", w.Name, c.ID)
 	}
@@ -163,7 +186,7 @@ func (p *placement) assign(i int, w Worker, c CPU) {
 		p.used[c.ID] = fmt.Sprint(i)
 	}
 	p.cores[c.Core]++
-	p.plan.Workers[i] = Assignment{Name: w.Name, CPU: c.ID, Node: c.Node}
+	p.plan.Workers[i] = Assignment{Name: w.Name, CPU: c.ID, Node: c.Node, Why: why}
 }
 
 // housekeeping takes what workers left: without isolated processors, and without their hyperthreads if others remain.
@@ -211,10 +234,10 @@ func (p Plan) String() string {
 	var b strings.Builder
 	for _, w := range p.Workers {
 		if w.CPU == Unpinned {
-			fmt.Fprintf(&b, "worker %-16s not pinned\n", w.Name)
+			fmt.Fprintf(&b, "worker %-16s not pinned: %s\n", w.Name, w.Why)
 			continue
 		}
-		fmt.Fprintf(&b, "worker %-16s cpu %d, node %d\n", w.Name, w.CPU, w.Node)
+		fmt.Fprintf(&b, "worker %-16s cpu %d, node %d: %s\n", w.Name, w.CPU, w.Node, w.Why)
 	}
 	fmt.Fprintf(&b, "%-23s cpu %s, GOMAXPROCS %d\n", "housekeeping", FormatList(p.Housekeeping), p.MaxProcs)
 	for _, w := range p.Warnings {

@@ -368,7 +368,18 @@ func (a *Appliance) FlowSockets() []listen.SocketStats {
 // Ports implements api.Runtime.
 func (a *Appliance) Ports() []api.Port {
 	return []api.Port{{
-		Stats:            port.Stats{Device: "eth1", Driver: "afxdp", Mode: "native, copy", Queues: []port.QueueStats{{Received: 10, Bytes: 1000, Dropped: 1}, {Received: 20, Bytes: 2000}}},
+		Stats: port.Stats{
+			Device: "eth1", Driver: "afxdp", Mode: "native, copy", Queues: []port.QueueStats{{Received: 10, Bytes: 1000, Dropped: 1}, {Received: 20, Bytes: 2000}},
+			Extra: map[string]uint64{"rx_ring_full": 1, "rx_invalid_descs": 0},
+		},
 		PacketsPerSecond: 100000, BytesPerSecond: 1e7,
+		Link: &api.Link{State: "up", Mbps: 10000, MTU: 1500, Address: "02:00:00:00:00:01", Driver: "ixgbe"},
+		Workers: []api.Worker{
+			{
+				Name: "eth1/0", Queues: []int{0}, CPU: 3, Node: 0, Idle: "spin", Busy: 0.25, LongestGap: 0.0061, Memory: 1 << 30,
+				Gaps: []api.Gap{{Below: 9.8e-6, Count: 1000000}, {Below: 19.5e-6, Count: 2000}, {Below: 5.001e-3, Count: 3}, {Below: 10e-3, Count: 1}, {}},
+			},
+			{Name: "eth1/1", Queues: []int{1}, CPU: -1, Node: -1, Idle: "sleep"},
+		},
 	}}
 }

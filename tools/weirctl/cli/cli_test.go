@@ -82,13 +82,25 @@ func TestTables(t *testing.T) {
 	want(t, r, 0, `peer   address        asn  state        since                flaps  families                   last error
 edge1  192.0.2.251  64500  established  2026-03-01 12:00:00      0  ipv4-unicast ipv6-unicast
 `, "", "show", "bgp_peers")
-	want(t, r, 0, `device  driver  mode          queues  received  dropped  packets/s  Mbit/s  state
-eth1    afxdp   native, copy       2        30        1    100,000   80.00  ok
+	want(t, r, 0, `device  driver  mode          link    queues  received  dropped  packets/s  Mbit/s  state
+eth1    afxdp   native, copy  up 10G       2        30        1    100,000   80.00  ok
+
+worker  cpu  node  idle     busy  longest gap  gaps <10us  10-80us  80-640us  0.6-5ms  5ms and more
+eth1/0    3     0  spin   25.0 %        6.1ms   1,000,000    2,000         0        3             1
+eth1/1  any     -  sleep   0.0 %           0s           0        0         0        0             0
+
+eth1: kernel driver ixgbe; MTU 1500; 02:00:00:00:00:01; the driver counts rx_ring_full 1
+queue   worker  received  bytes  dropped
+eth1/0  eth1/0        10  1,000        1
+eth1/1  eth1/1        20  2,000        0
 `, "", "show", "interfaces")
 	want(t, r, 0, `exporter       name   protocols          datagrams  records  lost  no template  sampling                                   last seen            state
 192.0.2.251    edge1  netflow5,netflow9         75      900     2            0  1:1000 (domain)                            2026-03-01 12:01:00  lossy
 2001:db8::251         ipfix,sflow5              70      800     0            0  unknown, announced 1:512, effective 1:640  2026-03-01 12:00:00  rate unknown, samples at another rate
 `, "", "show", "exporters")
+	want(t, r, 0, `exporter       name  interface  Mbit/s of  in Mbit/s  in packets/s  out Mbit/s  out packets/s  discards  errors  reported             state
+2001:db8::251                7   10000.00    2500.00       312,500      500.00         62,500         3       2  2026-03-01 12:00:00  up
+`, "", "show", "exporter_interfaces")
 	want(t, r, 0, `address    socket  datagrams    bytes  dropped     buffer
 [::]:2055       0        145  145,000        3  32768 KiB
 `, "", "show", "flow_sockets")
