@@ -127,7 +127,8 @@ func (w *Worker) header(h *traffic.Half, table *nets.Table, ip *wire.IP, wireLen
 	if flows && ip.HasPorts {
 		k := s.nflows % maxHeaders
 		s.hashes[k] = w.seed.HashFlow(&ip.Src, &ip.Dst, ip.Proto, uint32(ip.SrcPort)<<16|uint32(ip.DstPort))
-		s.flows[k] = flow{uint8(first), uint8(s.ncharges - first), family, dir, inTotal}
+		fl := &s.flows[k] // field by field: a literal is made on the stack a byte at a time and then waited for
+		fl.first, fl.charges, fl.family, fl.dir, fl.inTotal = uint8(first), uint8(s.ncharges-first), family, dir, inTotal
 		s.nflows++
 	}
 }
