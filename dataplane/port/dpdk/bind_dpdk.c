@@ -1,6 +1,7 @@
 //go:build dpdk
 
 #define _GNU_SOURCE
+#define ALLOW_EXPERIMENTAL_API /* of which the event of a removed device is part */
 #include "bind_dpdk.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include <rte_ether.h>
 #include <rte_lcore.h>
 #include <rte_log.h>
+#include <rte_malloc.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 #include <rte_prefetch.h>
@@ -66,6 +68,9 @@ int weir_log_tail(char *to, int size)
 
 /* ---- environment ---- */
 
+static int port_left(uint16_t port, enum rte_eth_event_type event, void *arg, void *more);
+static void device_left(const char *name, enum rte_dev_event_type event, void *arg);
+
 static pthread_key_t thread_key;
 
 /* A worker's thread that ends gives its lcore number back, else reloads would use all of them up. */
@@ -88,16 +93,47 @@ int weir_init(int argc, char **argv)
 	int rc = rte_eal_init(argc, argv);
 	if (rc < 0)
 		return rte_errno != 0 ? -rte_errno : -EINVAL;
-	return 0;
+	rc = rte_dev_event_callback_register(NULL, device_left, NULL);
+	if (rc == 0)
+		rc = rte_eth_dev_callback_register(RTE_ETH_ALL, RTE_ETH_EVENT_INTR_RMV, port_left, NULL);
+	return rc;
 }
 
 /* ---- ports ---- */
 
 /* The symmetric Toeplitz key of Woo and Park: both directions of a flow have one hash. */
-static uint8_t rss_key[64];
+void weir_rss_key(uint8_t *key, int size)
+{
+	for (int i = 0; i < size; i++)
+		key[i] = i % 2 == 0 ? 0x6d : 0x5a;
+}
 
-/* Ports that are open here: a device cannot be opened twice. */
-static uint8_t in_use[RTE_MAX_ETHPORTS];
+/* Ports that are open here, with the name of their device: a device cannot be opened twice. Written on the EAL's main thread,
+ * read by its interrupt thread too. */
+static struct {
+	uint8_t in_use;
+	_Atomic uint8_t gone;
+	char device[64];
+} ports[RTE_MAX_ETHPORTS];
+
+/* A driver says that its device went away. */
+static int port_left(uint16_t port, enum rte_eth_event_type event, void *arg, void *more)
+{
+	(void)event, (void)arg, (void)more;
+	ports[port].gone = 1;
+	return 0;
+}
+
+/* The bus says so: with vfio-pci the kernel waits for us to let go of the device. */
+static void device_left(const char *name, enum rte_dev_event_type event, void *arg)
+{
+	(void)arg;
+	if (event != RTE_DEV_EVENT_REMOVE)
+		return;
+	for (int i = 0; i < RTE_MAX_ETHPORTS; i++)
+		if (ports[i].in_use && (name == NULL || strcmp(ports[i].device, name) == 0))
+			ports[i].gone = 1;
+}
 
 static int step(struct weir_open *o, const char *what, int rc)
 {
@@ -119,10 +155,11 @@ static uint64_t hash_functions(const struct weir_open *o)
 
 static int configure(struct weir_open *o, const struct rte_eth_dev_info *info, uint16_t tx)
 {
+	uint8_t key[UINT8_MAX];
 	struct rte_eth_conf conf;
 	memset(&conf, 0, sizeof(conf));
 	conf.rxmode.mtu = o->mtu;
-	o->stripping = o->hashing = 0;
+	o->stripping = o->hashing = o->symmetric = 0;
 	if (o->vlan_strip && (info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_VLAN_STRIP)) {
 		conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
 		o->stripping = 1;
@@ -133,13 +170,11 @@ static int configure(struct weir_open *o, const struct rte_eth_dev_info *info, u
 	if (o->queues > 1 && functions != 0) {
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		conf.rx_adv_conf.rss_conf.rss_hf = functions;
-		if (info->hash_key_size > 0 && info->hash_key_size <= sizeof(rss_key)) {
-			for (size_t i = 0; i < sizeof(rss_key); i += 2) {
-				rss_key[i] = 0x6d;
-				rss_key[i + 1] = 0x5a;
-			}
-			conf.rx_adv_conf.rss_conf.rss_key = rss_key;
+		if (info->hash_key_size > 0) {
+			weir_rss_key(key, info->hash_key_size);
+			conf.rx_adv_conf.rss_conf.rss_key = key;
 			conf.rx_adv_conf.rss_conf.rss_key_len = info->hash_key_size;
+			o->symmetric = 1;
 		}
 		if (info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_RSS_HASH)
 			conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_RSS_HASH;
@@ -148,10 +183,11 @@ static int configure(struct weir_open *o, const struct rte_eth_dev_info *info, u
 	return rte_eth_dev_configure(o->port, o->queues, tx, &conf);
 }
 
-/* Some drivers (net_af_xdp, net_tap) insist on as many transmit as receive queues; we never send. */
+/* Some drivers (net_af_xdp, net_tap) insist on as many transmit as receive queues, and net_memif refuses a peer that has any; we
+ * never send. */
 static int configure_queues(struct weir_open *o, const struct rte_eth_dev_info *info)
 {
-	uint16_t tx = 0;
+	uint16_t tx = strcmp(o->driver, "net_memif") == 0 ? o->queues : 0;
 	int rc = configure(o, info, tx);
 	if (rc < 0 && info->max_tx_queues >= o->queues) {
 		tx = o->queues;
@@ -201,9 +237,11 @@ int weir_port_open(const char *devargs, const char *name, struct weir_open *o)
 		if (rc < 0)
 			return step(o, "find the port after the probe", rc);
 	}
-	if (in_use[o->port])
+	if (ports[o->port].in_use)
 		return step(o, "the device is open already", -EBUSY);
-	in_use[o->port] = o->owned = 1;
+	snprintf(ports[o->port].device, sizeof(ports[o->port].device), "%s", name);
+	ports[o->port].gone = 0;
+	ports[o->port].in_use = o->owned = 1;
 	struct rte_eth_dev_info info;
 	rc = rte_eth_dev_info_get(o->port, &info);
 	if (rc < 0)
@@ -238,9 +276,11 @@ int weir_port_start(struct weir_open *o)
 	return 0;
 }
 
-int weir_port_stop(uint16_t port)
+int weir_port_stop(const struct weir_open *o)
 {
-	return rte_eth_dev_stop(port);
+	if (o->promiscuous)
+		rte_eth_promiscuous_disable(o->port); /* a device that is gone refuses; so be it */
+	return rte_eth_dev_stop(o->port);
 }
 
 int weir_port_close(struct weir_open *o)
@@ -250,7 +290,7 @@ int weir_port_close(struct weir_open *o)
 	static void *kept[RTE_MAX_ETHPORTS];
 	if (!o->owned)
 		return 0;
-	in_use[o->port] = 0;
+	ports[o->port].in_use = 0;
 	if (!o->probed) {
 		if (o->pool != NULL) {
 			rte_mempool_free(kept[o->port]);
@@ -276,11 +316,11 @@ int weir_port_close(struct weir_open *o)
 
 struct weir_queue *weir_queue_new(const struct weir_open *o, uint16_t queue)
 {
-	void *box = NULL;
-	if (posix_memalign(&box, 128, (sizeof(struct weir_queue) + WEIR_BURST * sizeof(void *) + 127) & ~(size_t)127) != 0)
+	/* On the device's node, as its pool. */
+	struct weir_queue *q = rte_zmalloc_socket("weir_queue", sizeof(*q) + WEIR_BURST * sizeof(void *), 128,
+		o->node < 0 ? SOCKET_ID_ANY : o->node);
+	if (q == NULL)
 		return NULL;
-	struct weir_queue *q = box;
-	memset(q, 0, sizeof(*q) + WEIR_BURST * sizeof(void *));
 	q->port = o->port;
 	q->queue = queue;
 	q->pool = o->pool;
@@ -297,7 +337,7 @@ void weir_queue_free(struct weir_queue *q)
 {
 	if (q->pending != 0)
 		rte_pktmbuf_free_bulk(frames_of(q), q->pending);
-	free(q);
+	rte_free(q);
 }
 
 int weir_link(uint16_t port, struct weir_link *l)
@@ -352,7 +392,7 @@ int weir_xstats(uint16_t port, struct weir_xstat *x, int n)
 
 int weir_removed(uint16_t port)
 {
-	return rte_eth_dev_is_removed(port);
+	return ports[port].gone || rte_eth_dev_is_removed(port);
 }
 
 /* ---- reception ---- */

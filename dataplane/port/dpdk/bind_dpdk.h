@@ -44,7 +44,7 @@ struct weir_open {
 	uint32_t mtu;        /* 0: the device's own */
 	uint32_t descriptors, mbufs, buffer;
 	/* out */
-	uint16_t port, owned, probed, stripping, hashing; /* owned: port is ours to close */
+	uint16_t port, owned, probed, stripping, hashing, symmetric; /* owned: port is ours to close */
 	int32_t node;
 	uint32_t pool_size;
 	char driver[64];
@@ -62,7 +62,7 @@ struct weir_xstat { char name[64]; uint64_t value; };
 int weir_init(int argc, char **argv);
 int weir_port_open(const char *devargs, const char *name, struct weir_open *o);
 int weir_port_start(struct weir_open *o);
-int weir_port_stop(uint16_t port);
+int weir_port_stop(const struct weir_open *o);
 int weir_port_close(struct weir_open *o);
 struct weir_queue *weir_queue_new(const struct weir_open *o, uint16_t queue);
 void weir_queue_free(struct weir_queue *q);
@@ -71,6 +71,7 @@ int weir_stats(uint16_t port, struct weir_stats *s);
 int weir_xstats(uint16_t port, struct weir_xstat *x, int n);
 int weir_removed(uint16_t port);
 int weir_log_tail(char *to, int size);
+void weir_rss_key(uint8_t *key, int size);
 
 /* Gives back the frames of the last burst and receives the next: the one crossing of a burst. q is a struct weir_queue.
  * Any thread, one at a time for a queue. */

@@ -85,6 +85,16 @@ func deviceName(device string) string {
 	return name
 }
 
+// argument is the value of a virtual device's argument, empty when it is not there.
+func argument(device, key string) string {
+	for a := range strings.SplitSeq(device, ",") {
+		if v, ok := strings.CutPrefix(a, key+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
 func checkDevice(device string) error {
 	switch name := deviceName(device); {
 	case device == "":

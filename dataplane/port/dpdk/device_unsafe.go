@@ -4,6 +4,7 @@ package dpdk
 
 // #cgo noescape weir_rx
 // #cgo nocallback weir_rx
+// #include <net/if.h>
 // #include <stdlib.h>
 // #include "bind_dpdk.h"
 import "C"
@@ -22,6 +23,20 @@ type device struct {
 	o      *C.struct_weir_open // C memory
 	queues []*C.struct_weir_queue
 	driver string
+	below  kernelDevice
+}
+
+// kernelDevice is the kernel's network device below a virtual device that uses one; without, its name is empty. DPDK does not say
+// when that is gone.
+type kernelDevice struct {
+	name  string
+	index C.uint
+}
+
+func (k *kernelDevice) find() C.uint {
+	name := C.CString(k.name)
+	defer C.free(unsafe.Pointer(name))
+	return C.if_nametoindex(name)
 }
 
 // openDevice probes and configures the device; it receives nothing yet.
@@ -41,6 +56,10 @@ func openDevice(args string, queues int, opts Options) (*device, error) {
 		return nil, errors.Join(err, d.close())
 	}
 	d.driver = C.GoString(&d.o.driver[0])
+	if d.driver == "net_af_packet" || d.driver == "net_af_xdp" {
+		d.below.name = argument(args, "iface")
+		d.below.index = d.below.find()
+	}
 	for i := range d.o.queues {
 		q := C.weir_queue_new(d.o, i)
 		if q == nil {
@@ -64,7 +83,7 @@ func (d *device) failed(rc C.int) error {
 func (d *device) start() error { return d.failed(C.weir_port_start(d.o)) }
 
 // stop ends reception; frames that are held stay valid.
-func (d *device) stop() error { return failure("stop", C.weir_port_stop(d.o.port)) }
+func (d *device) stop() error { return failure("stop", C.weir_port_stop(d.o)) }
 
 // close gives everything back. Nobody may be receiving or hold frames.
 func (d *device) close() error {
@@ -79,7 +98,9 @@ func (d *device) close() error {
 }
 
 // removed is whether the device was pulled out.
-func (d *device) removed() bool { return C.weir_removed(d.o.port) == 1 }
+func (d *device) removed() bool {
+	return C.weir_removed(d.o.port) != 0 || d.below.name != "" && d.below.find() != d.below.index
+}
 
 // counters are the device's own figures since it was opened, by name: DPDK's basic statistics, then all extended
 // ones that are not zero, with the prefix xstat_.
@@ -119,8 +140,29 @@ func (d *device) link() (text string, up bool) {
 	return fmt.Sprintf("link up, %d Mb/s %s duplex", l.speed, duplex), true
 }
 
-// offload says what the device does for us.
-func (d *device) offload() (stripping, hashing bool) { return d.o.stripping != 0, d.o.hashing != 0 }
+// offload says in words what the device does for us.
+func (d *device) offload(rss string) (text string) {
+	if d.o.stripping != 0 {
+		text = ", VLAN tags stripped and restored"
+	}
+	switch {
+	case d.o.hashing != 0 && d.o.symmetric != 0:
+		text += ", symmetric RSS by " + rss
+	case d.o.hashing != 0:
+		text += ", RSS by " + rss + " with the device's own key"
+	}
+	if d.o.node >= 0 {
+		text += fmt.Sprintf(", NUMA node %d", d.o.node)
+	}
+	return text
+}
+
+// rssKey is the key that a device of that key size gets.
+func rssKey(size int) []byte {
+	key := make([]byte, size)
+	C.weir_rss_key((*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(key))), C.int(size))
+	return key
+}
 
 // A worker's side of a queue.
 type receiver struct{ q *C.struct_weir_queue }

@@ -258,14 +258,7 @@ func (p *Port) Stats() port.Stats {
 // ask fills in what only the device knows; on the EAL's main thread.
 func (p *Port) ask(dev *device, s *port.Stats) {
 	text, up := dev.link()
-	strip, hash := dev.offload()
-	s.Mode += fmt.Sprintf(", %d of %d-frame rings, %s", len(p.queues), dev.o.descriptors, text)
-	if strip {
-		s.Mode += ", VLAN tags stripped and restored"
-	}
-	if hash {
-		s.Mode += ", symmetric RSS by " + p.opts.RSS
-	}
+	s.Mode += fmt.Sprintf(", %d of %d-frame rings, %s%s", len(p.queues), dev.o.descriptors, text, dev.offload(p.opts.RSS))
 	if !up && s.Err == "" {
 		s.Err = "link is down"
 	}

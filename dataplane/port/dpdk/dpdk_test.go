@@ -398,21 +398,6 @@ func TestThreadsComeAndGo(t *testing.T) {
 	}
 }
 
-// A link that is down is said, and is no lost device: net_memif waits for its other side.
-func TestLinkDown(t *testing.T) {
-	if !alone(t) {
-		return
-	}
-	p := mustOpen(t, "net_memif0,role=server,socket-abstract=no,socket="+filepath.Join(t.TempDir(), "memif.sock"), 0, lean(nil))
-	var b port.Burst
-	if n := p.Queues()[0].RxBurst(&b); n != 0 {
-		t.Errorf("%d frames out of nowhere", n)
-	}
-	if s := p.Stats(); s.Err != "link is down" || !strings.Contains(s.Mode, "net_memif, 1 of ") || !strings.Contains(s.Mode, "link down") || s.Reopens != 0 {
-		t.Errorf("%+v", s)
-	}
-}
-
 func TestArgumentsOfTheEnvironment(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
