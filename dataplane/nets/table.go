@@ -49,6 +49,7 @@ type node struct {
 	level uint8 // branch, table: position of the bits in the current half of the address
 	shift uint8 // how far to shift the bits down
 	cross bool  // what follows looks at the lower half of the address
+	_     [4]byte
 }
 
 // Lookup returns the place of the address: 16 bytes, IPv4 as ::ffff:a.b.c.d. Hot: no allocation, no lock.
