@@ -10,7 +10,7 @@ import (
 )
 
 // expanded is an expanded flow sample with these interfaces (format, value).
-func expanded(in, out [2]int, items ...x) x {
+func expanded(in, out [2]uint32, items ...x) x {
 	b := xdr(9, 0, 329380, 1023, 1<<20, 0, in[0], in[1], out[0], out[1], len(items))
 	for _, it := range items {
 		b = append(b, it...)
@@ -213,15 +213,15 @@ func TestInterfacesAndDiscards(t *testing.T) {
 		{"discarded, unknown reason", compactOut(1<<30 | 256), 3, 0, Interface{Discarded, 256}, true, 128, 0, 2<<32 | 3},
 		{"discarded by ACL", compactOut(1<<30 | 258), 3, 0, Interface{Discarded, 258}, true, 129, 0, 2<<32 | 3},
 		{"multiple", compactOut(2<<30 | 5), 3, 0, Interface{Multiple, 5}, false, 0, 0, 2<<32 | 3},
-		{"expanded ingress", expanded([2]int{0, 329380}, [2]int{0, 329387}, p), 329380, 329387, Interface{Index, 329387}, false, 0, record.Ingress, 329380},
-		{"expanded egress", expanded([2]int{0, 5}, [2]int{0, 329380}, p), 5, 329380, Interface{Index, 329380}, false, 0, record.Egress, 329380},
-		{"expanded elsewhere", expanded([2]int{0, 5}, [2]int{0, 6}, p), 5, 6, Interface{Index, 6}, false, 0, 0, 329380},
-		{"expanded discarded", expanded([2]int{0, 5}, [2]int{1, 261}, p), 5, 0, Interface{Discarded, 261}, true, 138, 0, 329380},
-		{"expanded multiple", expanded([2]int{0, 5}, [2]int{2, 4}, p), 5, 0, Interface{Multiple, 4}, false, 0, 0, 329380},
-		{"expanded internal", expanded([2]int{0, 5}, [2]int{0, InternalExpanded}, p), 5, 0, Interface{Index, InternalExpanded}, false, 0, 0, 329380},
-		{"expanded internal, as in compact samples", expanded([2]int{0, 5}, [2]int{0, Internal}, p), 5, 0, Interface{Index, Internal}, false, 0, 0, 329380},
-		{"input of no format", expanded([2]int{1, 5}, [2]int{0, 7}, p), 0, 7, Interface{Index, 7}, false, 0, 0, 329380},
-		{"expanded of no known format", expanded([2]int{0, 5}, [2]int{1 << 20, 4}, p), 5, 0, Interface{255, 4}, false, 0, 0, 329380},
+		{"expanded ingress", expanded([2]uint32{0, 329380}, [2]uint32{0, 329387}, p), 329380, 329387, Interface{Index, 329387}, false, 0, record.Ingress, 329380},
+		{"expanded egress", expanded([2]uint32{0, 5}, [2]uint32{0, 329380}, p), 5, 329380, Interface{Index, 329380}, false, 0, record.Egress, 329380},
+		{"expanded elsewhere", expanded([2]uint32{0, 5}, [2]uint32{0, 6}, p), 5, 6, Interface{Index, 6}, false, 0, 0, 329380},
+		{"expanded discarded", expanded([2]uint32{0, 5}, [2]uint32{1, 261}, p), 5, 0, Interface{Discarded, 261}, true, 138, 0, 329380},
+		{"expanded multiple", expanded([2]uint32{0, 5}, [2]uint32{2, 4}, p), 5, 0, Interface{Multiple, 4}, false, 0, 0, 329380},
+		{"expanded internal", expanded([2]uint32{0, 5}, [2]uint32{0, InternalExpanded}, p), 5, 0, Interface{Index, InternalExpanded}, false, 0, 0, 329380},
+		{"expanded internal, as in compact samples", expanded([2]uint32{0, 5}, [2]uint32{0, Internal}, p), 5, 0, Interface{Index, Internal}, false, 0, 0, 329380},
+		{"input of no format", expanded([2]uint32{1, 5}, [2]uint32{0, 7}, p), 0, 7, Interface{Index, 7}, false, 0, 0, 329380},
+		{"expanded of no known format", expanded([2]uint32{0, 5}, [2]uint32{1 << 20, 4}, p), 5, 0, Interface{255, 4}, false, 0, 0, 329380},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := decode(Config{}, v5(c.sample))
