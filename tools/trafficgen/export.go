@@ -19,7 +19,7 @@ import (
 // exportOptions are the part of the command line that is about flow exports.
 type exportOptions struct {
 	protocol, collector, agent string
-	sampling, domain           uint
+	sampling, domain           uint64
 	active, inactive           time.Duration
 }
 
@@ -27,8 +27,8 @@ func (o *exportOptions) flags(f *flag.FlagSet) {
 	f.StringVar(&o.protocol, "export", "", "not the frames but what a device would export about them: netflow5, netflow9, ipfix or sflow (`protocol`); a capture with --out, else live")
 	f.StringVar(&o.collector, "collector", "", "export to this `address:port`; 127.0.0.1:2055 by default, port 6343 with sflow")
 	f.StringVar(&o.agent, "agent", "", "the exporter's own `address`, the sender in captures; 192.0.2.1 or 2001:db8:ffff::1 by default")
-	f.UintVar(&o.sampling, "sampling", 1, "export: take one of so many packets")
-	f.UintVar(&o.domain, "domain", 0, "export: observation domain, source id, engine or sub-agent")
+	f.Uint64Var(&o.sampling, "sampling", 1, "export: take one of so many packets")
+	f.Uint64Var(&o.domain, "domain", 0, "export: observation domain, source id, engine or sub-agent")
 	f.DurationVar(&o.active, "active", time.Minute, "export: report a flow that goes on after this time")
 	f.DurationVar(&o.inactive, "inactive", 15*time.Second, "export: report a flow that is silent for this time")
 }
