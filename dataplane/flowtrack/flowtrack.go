@@ -91,8 +91,13 @@ func (s *Set) Prepare(hashes []uint64, addrs []uintptr) {
 // InsertAll notes flows by their hashes, one after the other, and writes whether they are new to results, as many.
 func (s *Set) InsertAll(hashes []uint64, results []Result) {
 	results = results[:len(hashes)]
-	for i, h := range hashes {
-		results[i] = s.Insert(h)
+	for len(hashes) > 0 {
+		n := insertLines(s, &hashes[0], &results[0], len(hashes))
+		hashes, results = hashes[n:], results[n:]
+		if len(hashes) > 0 { // its line is full
+			results[0] = s.Insert(hashes[0])
+			hashes, results = hashes[1:], results[1:]
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package flowtrack
 import (
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/weir-ddos/weir/dataplane/arena"
@@ -190,5 +191,39 @@ func BenchmarkInsert(b *testing.B) {
 				s.Insert(i % uint64(n) * 0x9e3779b97f4a7c15)
 			}
 		})
+	}
+}
+
+// TestInsertAllAgainstInsert: a burst at a time gives the same answers and leaves the same memory as one at a time, over full lines,
+// a full set and lives of the set.
+func TestInsertAllAgainstInsert(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(3, 3))
+	for _, limit := range []int{1, 9, 100, 3_000} {
+		one, all := newSet(t, limit), newSet(t, limit)
+		for life := range 2 * maxTag {
+			universe := 1 + r.IntN(2*limit)
+			var same uint64 // every other life all hashes share a line
+			if life&1 != 0 {
+				same = 0xffffffff << 32
+			}
+			for range 3*universe/40 + 2 {
+				hashes, got := make([]uint64, r.IntN(64)), make([]Result, 64)
+				for i := range hashes {
+					hashes[i] = same | uint64(r.IntN(universe))*0x9e3779b97f4a7c15
+				}
+				all.InsertAll(hashes, got)
+				for i, h := range hashes {
+					if want := one.Insert(h); got[i] != want {
+						t.Fatalf("capacity %d, life %d, %#x: %d, want %d", limit, life, h, got[i], want)
+					}
+				}
+			}
+			if one.Len() != all.Len() || !slices.Equal(one.lines, all.lines) {
+				t.Fatalf("capacity %d, life %d: the sets differ", limit, life)
+			}
+			one.Clear()
+			all.Clear()
+		}
 	}
 }
