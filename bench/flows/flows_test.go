@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -36,16 +37,54 @@ func TestReceive(t *testing.T) {
 		if r.Records == 0 || r.CPU <= 0 || r.Lost > r.Datagrams/10 {
 			t.Errorf("%+v", r)
 		}
-		t.Logf("%s v6=%v hosts=%d spread=%v: %.2f M rec/s, %.2f M rec/s a core, %d lost of %d, tick %v", c.Protocol, c.IPv6, c.Hosts, c.Spread,
+		t.Logf("%s v6=%v hosts=%d spread=%v single=%v: %.2f M rec/s, %.2f M rec/s a core, %d lost of %d, tick %v", c.Protocol, c.IPv6, c.Hosts, c.Spread, c.Single,
 			float64(r.Records)/r.Took.Seconds()/1e6, r.PerCore()/1e6, r.Lost, r.Datagrams, r.MaxTick)
 	}
 }
 
-// BenchmarkMillion is for profiles: go test -run xxx -bench Million -benchtime 1x -cpuprofile p ./bench/flows
+// BenchmarkMillion and BenchmarkReceive are for profiles: go test -run xxx -bench Million/IPFIX -benchtime 1x -cpuprofile p ./bench/flows
 func BenchmarkMillion(b *testing.B) {
-	for b.Loop() {
-		if _, err := Run(Case{Protocol: IPFIX, Hosts: 1 << 20, Records: 5_000_000, Epochs: 3}); err != nil {
-			b.Fatal(err)
-		}
+	for _, p := range Protocols() {
+		b.Run(string(p), func(b *testing.B) {
+			for b.Loop() {
+				r, err := Run(Case{Protocol: p, Hosts: 1 << 20, Records: 5_000_000, Epochs: 3})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(r.Counted.Median, "counted-ns")
+				b.ReportMetric(r.Decoded.Median, "decoded-ns")
+			}
+		})
+	}
+}
+
+// BenchmarkHot is one host: the best of many short epochs, for a noisy machine.
+func BenchmarkHot(b *testing.B) {
+	for _, p := range Protocols() {
+		b.Run(string(p), func(b *testing.B) {
+			for b.Loop() {
+				r, err := Run(Case{Protocol: p, Hosts: 1, Records: 200_000, Epochs: 15})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(r.Counted.Best, "counted-ns")
+				b.ReportMetric(r.Decoded.Best, "decoded-ns")
+			}
+		})
+	}
+}
+
+func BenchmarkReceive(b *testing.B) {
+	for _, c := range ReceiveCases(3 * time.Second) {
+		b.Run(fmt.Sprintf("%s/v6=%v/hosts=%d/spread=%v/single=%v", c.Protocol, c.IPv6, c.Hosts, c.Spread, c.Single), func(b *testing.B) {
+			for b.Loop() {
+				r, err := Receive(b.Context(), c)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(1e9/r.PerCore(), "ns/record")
+				b.ReportMetric(r.PerCore()/1e6, "M/core")
+			}
+		})
 	}
 }

@@ -129,7 +129,7 @@ func (w *worker) run() {
 		w.mu.Lock()
 		w.work(n)
 		budget := idleBudget
-		if n == listen.BatchSize {
+		if w.batch.Full() {
 			budget = busyBudget
 		}
 		w.spread.Work(w.half, budget)

@@ -16,6 +16,7 @@ type Batch struct {
 	cut     [BatchSize]bool
 	ports   [BatchSize]uint16
 	source  [BatchSize][16]byte
+	full    bool
 }
 
 // NewBatch takes 4 MiB of address space; only what datagrams fill is ever touched.
@@ -31,6 +32,7 @@ func NewBatch() *Batch {
 // receive calls recvmsg for one datagram after the other: it waits, as long as SO_RCVTIMEO says, for the first only.
 func (b *Batch) receive(fd int) (int, syscall.Errno) {
 	flags := 0
+	b.full = false
 	for i := range BatchSize {
 		size, _, got, from, err := unix.RecvmsgBuffers(fd, b.buffers[i][:], nil, flags)
 		if err != nil {
@@ -44,6 +46,7 @@ func (b *Batch) receive(fd int) (int, syscall.Errno) {
 		b.setSource(i, from)
 		flags = unix.MSG_DONTWAIT
 	}
+	b.full = true
 	return BatchSize, 0
 }
 
@@ -59,6 +62,9 @@ func (b *Batch) setSource(i int, from unix.Sockaddr) {
 		b.source[i], b.ports[i] = [16]byte{}, 0
 	}
 }
+
+// Full says that the last Recv left no room: more is probably waiting.
+func (b *Batch) Full() bool { return b.full }
 
 func (b *Batch) size(i int) int { return b.sizes[i] }
 

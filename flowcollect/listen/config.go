@@ -10,7 +10,7 @@ import (
 
 // Bounds.
 const (
-	// BatchSize is how many datagrams one call receives at most. Measured: 32 to 128 is the knee of throughput.
+	// BatchSize is how many datagrams, or runs of them, one call receives at most. Measured: 32 to 128 is the knee of throughput.
 	BatchSize = 64
 	// MaxDatagram is the longest UDP payload there is; nothing is ever cut.
 	MaxDatagram = 65535

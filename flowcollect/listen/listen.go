@@ -145,6 +145,7 @@ func (s *Socket) prepare(family int, shared bool, buffer int) error {
 			return err
 		}
 	}
+	joinRuns(s.fd)
 	var err error
 	if s.buffer, err = setBuffer(s.fd, buffer); err != nil {
 		return err

@@ -31,6 +31,10 @@ func setBuffer(fd, size int) (int, error) {
 	return got / 2, os.NewSyscallError("getsockopt SO_RCVBUF", err)
 }
 
+// joinRuns asks the kernel for runs of datagrams of one size and sender in one piece (UDP_GRO, Linux 5.0), as network cards deliver them:
+// a tenth of the cost of receiving each. Without it they come one by one.
+func joinRuns(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_UDP, udpGRO, 1) }
+
 // steer makes the kernel deal datagrams out to n sockets by chance. The program belongs to the whole group.
 func steer(fd, n int) error {
 	const random = 0xfffff000 + 56 // SKF_AD_OFF + SKF_AD_RANDOM (linux/filter.h)
