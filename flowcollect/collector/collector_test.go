@@ -558,3 +558,30 @@ func BenchmarkDatagram(b *testing.B) {
 		})
 	}
 }
+
+// Each message of a datagram has a sequence number of its own, per observation domain.
+func TestMessagesInOneDatagram(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"127.0.0.1", "::1"} {
+		r := run(t, loopback(t, at, 1), deps(t))
+		message := func(domain, sequence uint32, sets ...[]byte) []byte {
+			b := []byte{0, 10, 0, 0}
+			b = words(b, uint32(time.Now().Unix()), sequence, domain)
+			for _, s := range sets {
+				b = append(b, s...)
+			}
+			be.PutUint16(b[2:], uint16(len(b)))
+			return b
+		}
+		template := v9template(0)[20:]
+		be.PutUint16(template, 2)
+		data := v9data(0, "2001:db9::1", "2001:db8::1", 17, 2, 200)[20:]
+		r.send(append(message(1, 0, template, data), message(2, 0, template, data, data)...))
+		r.send(append(message(1, 1, data), message(2, 2, data)...))
+		r.send(append(message(1, 2, data), message(2, 5, data)...)) // two records of domain 2 are missing
+		s := r.wait(3)
+		if e := r.Exporters()[0]; s.Counted.Packets != 14 || e.Lost["ipfix"] != 2 || e.Restarts != 0 || e.Datagrams["ipfix"] != 3 {
+			t.Errorf("%s: counted %+v, %+v", at, s.Counted, e)
+		}
+	}
+}

@@ -37,6 +37,9 @@ func (d *Reader) announce(p *template.Program) bool {
 	if p.Slots.Has(template.SystemInit) {
 		ok = d.deps.Sampling.SetInit(&d.key.Exporter, d.key.Protocol, d.key.Domain, millis(v[template.SystemInit]))
 	}
+	if p.Slots&timeoutSlots != 0 {
+		d.timeouts(p)
+	}
 	if p.Slots&rateSlots == 0 {
 		return ok
 	}

@@ -252,6 +252,7 @@ func (d *Reader) finish(p *template.Program) record.Code {
 const (
 	rateSlots = template.Set(1<<template.Rate34 | 1<<template.Rate50 | 1<<template.Rate305 | 1<<template.Rate306 | 1<<template.Rate309 | 1<<template.Rate310 | 1<<template.Probability)
 	timeSlots = template.Set(1<<template.Start | 1<<template.End | 1<<template.DurationMillis | 1<<template.DurationMicros)
+	timeoutSlots = template.Set(1<<template.ActiveTimeout | 1<<template.IdleTimeout)
 )
 
 // sample resolves the sampling rate. Consecutive records nearly always ask the same.
@@ -305,6 +306,7 @@ func (d *Reader) reverse(p *template.Program, r *record.Record) {
 	r.Direction = record.UnknownDirection
 	r.Has &^= record.HasDirection | record.HasDroppedCounts
 	r.Kind = record.BiflowReverse
+	d.reverseTimes(p, r)
 	r.Reverse()
 	d.sink.Record(r)
 }

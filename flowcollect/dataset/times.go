@@ -7,8 +7,11 @@ import (
 
 // times sets the record's times. Exporters' clocks are often wrong, so the duration is taken from the two times themselves.
 func (d *Reader) times(p *template.Program, r *record.Record) record.Code {
-	if p.Slots&timeSlots == 0 {
+	if p.Slots&(timeSlots|timeoutSlots) == 0 {
 		return record.OK
+	}
+	if p.Slots&timeoutSlots != 0 {
+		d.timeouts(p)
 	}
 	v := &d.values.V
 	init := int64(0)
@@ -51,6 +54,36 @@ func (d *Reader) duration(p *template.Program, r *record.Record, both bool) reco
 		r.TimeFrom = record.TimeDuration
 	}
 	return record.OK
+}
+
+// reverseTimes sets the times of a record's other direction, where it has its own (RFC 5103 6.2); otherwise it has those of the whole.
+// They are read as the record's own: the numbers change places for that long.
+func (d *Reader) reverseTimes(p *template.Program, r *record.Record) {
+	if p.Reverse == nil {
+		return
+	}
+	v, whole := &d.values.V, *r
+	own := [...]uint64{v[template.Start], v[template.End], v[template.DurationMillis], v[template.DurationMicros]}
+	v[template.Start], v[template.End] = v[template.RevStart], v[template.RevEnd]
+	v[template.DurationMillis], v[template.DurationMicros] = v[template.RevDurationMillis], v[template.RevDurationMicros]
+	r.Start, r.End, r.Duration, r.TimeFrom = 0, 0, 0, record.TimeUnknown
+	r.Has &^= record.HasDuration
+	if d.times(p.Reverse, r) != record.OK || r.Has&record.HasDuration == 0 {
+		*r = whole
+	}
+	v[template.Start], v[template.End], v[template.DurationMillis], v[template.DurationMicros] = own[0], own[1], own[2], own[3]
+}
+
+// timeouts notes what the exporter says of the times in which it reports (IE 36, 37: seconds).
+func (d *Reader) timeouts(p *template.Program) {
+	const most = 24 * 60 * 60
+	v, h := &d.values.V, &d.stats.Last
+	if n := v[template.ActiveTimeout]; p.Slots.Has(template.ActiveTimeout) && n <= most {
+		h.ActiveTimeout = int64(n) * 1e9
+	}
+	if n := v[template.IdleTimeout]; p.Slots.Has(template.IdleTimeout) && n <= most {
+		h.IdleTimeout = int64(n) * 1e9
+	}
 }
 
 // at turns a time of the clock into ns since the Unix epoch and notes how it was known.

@@ -59,6 +59,14 @@ func (p *Program) note(f field, w want) {
 		p.Observed = f.id >= 322 && f.id <= 325
 	case slot(End):
 		p.EndClock = w.clock
+	case slot(RevStart):
+		p.reverse(Start).StartClock = w.clock
+	case slot(RevEnd):
+		p.reverse(End).EndClock = w.clock
+	case slot(RevDurationMillis):
+		p.reverse(DurationMillis)
+	case slot(RevDurationMicros):
+		p.reverse(DurationMicros)
 	case section:
 		p.HasSection = true
 		p.SectionLink = wire.LinkEthernet
@@ -66,6 +74,15 @@ func (p *Program) note(f field, w want) {
 			p.SectionLink = wire.LinkRaw
 		}
 	}
+}
+
+// reverse gives the reverse direction's times the slot.
+func (p *Program) reverse(s Slot) *Program {
+	if p.Reverse == nil {
+		p.Reverse = &Program{}
+	}
+	p.Reverse.Slots |= 1 << s
+	return p.Reverse
 }
 
 // withoutOrphans drops responder counters (232, 299) where the record's own counters are not the initiator's: then they are no second direction.

@@ -40,6 +40,12 @@ const (
 	SectionOctets
 	FrameSize
 	FrameType
+	RevStart
+	RevEnd
+	RevDurationMillis
+	RevDurationMicros
+	ActiveTimeout
+	IdleTimeout
 	NumSlots
 )
 
@@ -156,6 +162,7 @@ var plain = map[uint16]want{
 	159: {slot(End), 4, DeltaUs}, 21: {slot(End), 5, UptimeMs},
 	161: {code: slot(DurationMillis)}, 162: {code: slot(DurationMicros)}, 160: {code: slot(SystemInit)},
 
+	36: {code: slot(ActiveTimeout)}, 37: {code: slot(IdleTimeout)},
 	34: {code: slot(Rate34)}, 50: {code: slot(Rate50)}, 305: {code: slot(Rate305)}, 306: {code: slot(Rate306)},
 	309: {code: slot(Rate309)}, 310: {code: slot(Rate310)}, 311: {code: slot(Probability)},
 	48: {code: slot(Sampler48)}, 302: {code: slot(Selector302)},
@@ -169,6 +176,12 @@ var reverse = map[uint16]want{
 	1: {code: slot(RevBytes)}, 23: {code: slot(RevBytes), rank: 1}, 85: {code: slot(RevBytes), rank: 2}, 171: {code: slot(RevBytes), rank: 3},
 	2: {code: slot(RevPackets)}, 24: {code: slot(RevPackets), rank: 1}, 86: {code: slot(RevPackets), rank: 2}, 172: {code: slot(RevPackets), rank: 3},
 	6: {code: slot(RevFlags)}, 5: {code: slot(RevTOS)},
+
+	152: {slot(RevStart), 0, Millis}, 156: {slot(RevStart), 1, NTP}, 154: {slot(RevStart), 2, NTP}, 150: {slot(RevStart), 3, Seconds},
+	158: {slot(RevStart), 4, DeltaUs}, 22: {slot(RevStart), 5, UptimeMs},
+	153: {slot(RevEnd), 0, Millis}, 157: {slot(RevEnd), 1, NTP}, 155: {slot(RevEnd), 2, NTP}, 151: {slot(RevEnd), 3, Seconds},
+	159: {slot(RevEnd), 4, DeltaUs}, 21: {slot(RevEnd), 5, UptimeMs},
+	161: {code: slot(RevDurationMillis)}, 162: {code: slot(RevDurationMicros)},
 }
 
 // scopes are the scope fields that sampling needs; any other scope is read over. In IPFIX a scope is an ordinary element, in v9 a type.

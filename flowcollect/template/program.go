@@ -80,6 +80,9 @@ type Program struct {
 	// StartClock and EndClock belong to the slots Start and End; Observed says that they are one packet's time.
 	StartClock, EndClock Clock
 	Observed             bool
+	// Reverse has the slots and clocks of the times of the reverse direction under the names of the record's own, nil when that
+	// direction has no times of its own.
+	Reverse *Program
 	// HasSection says that records carry the head of a packet, which is of link type SectionLink.
 	HasSection  bool
 	SectionLink wire.LinkType
