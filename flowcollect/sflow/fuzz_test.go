@@ -46,7 +46,7 @@ func (c *checker) Record(r *record.Record) {
 func FuzzDecode(f *testing.F) {
 	for _, b := range []x{
 		vector4(), vector2(), full(), v5(discard(257, raw(tcp6(9)))),
-		v5(expanded([2]int{0, 5}, [2]int{1, 261}, raw(udp4(9)), item(1024, fields4(150, 17, "203.0.113.1", "203.0.113.2", 4000, 4789, 0, 0)))),
+		v5(expanded([2]uint32{0, 5}, [2]uint32{1, 261}, raw(udp4(9)), item(1024, fields4(150, 17, "203.0.113.1", "203.0.113.2", 4000, 4789, 0, 0)))),
 		v5(flow(item(1003, "172.16.0.2", 65000, 65001, 65002, 2, 2, 2, 65010, 65011, 1, 1, 65012, 1, 7, 100), item(1, 13, 136, 0, udp4(9)[10:]))),
 		v5(item(4, 1, 0, 3, 1, item(1, generic))),
 	} {
