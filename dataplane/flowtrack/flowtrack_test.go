@@ -201,7 +201,7 @@ func TestInsertAllAgainstInsert(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
 	for _, limit := range []int{1, 9, 100, 3_000} {
 		one, all := newSet(t, limit), newSet(t, limit)
-		for life := range 2 * maxTag {
+		for life := range maxTag + 3 {
 			universe := 1 + r.IntN(2*limit)
 			var same uint64 // every other life all hashes share a line
 			if life&1 != 0 {

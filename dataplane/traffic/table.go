@@ -151,31 +151,36 @@ func (t *Table) search(c *Charge) uint32 {
 // A fingerprint can lie: add compares the key.
 func (t *Table) locate(charges []Charge, addrs []uintptr) {
 	addrs = addrs[:len(charges)]
-	rowOf := t.rowOf
-	for i := range charges {
-		c := &charges[i]
-		home, _ := bits.Mul64(c.hash, t.homes)
-		want := t.entry(c.hash)
-		line := &t.index[home]
-		lane := c.hash
-		c.row = noRow
-		for range lanes {
-			e := line[lane%lanes]
-			if (e^want)&^rowOf == 0 {
-				c.row = e & rowOf
-				break
-			}
-			if (e^want)>>tagShift != 0 {
-				c.row = t.start(&line[lane%lanes], want, c)
-				break
-			}
-			lane++
+	for len(charges) > 0 {
+		n := locateLines(t, &charges[0], &addrs[0], len(charges))
+		charges, addrs = charges[n:], addrs[n:]
+		if len(charges) > 0 {
+			t.locateOne(&charges[0])
+			addrs[0] = t.rowsAt + uintptr(charges[0].row)*rowSize
+			charges, addrs = charges[1:], addrs[1:]
 		}
-		if c.row == noRow { // the line is full, or the table is
-			c.row = t.find(c)
-		}
-		addrs[i] = t.rowsAt + uintptr(c.row)*rowSize
 	}
+}
+
+// locateOne is locate for one charge.
+func (t *Table) locateOne(c *Charge) {
+	home, _ := bits.Mul64(c.hash, t.homes)
+	want := t.entry(c.hash)
+	line := &t.index[home]
+	lane := c.hash
+	for range lanes {
+		e := &line[lane%lanes]
+		if (*e^want)&^t.rowOf == 0 {
+			c.row = *e & t.rowOf
+			return
+		}
+		if (*e^want)>>tagShift != 0 {
+			c.row = t.start(e, want, c)
+			return
+		}
+		lane++
+	}
+	c.row = t.find(c) // the line is full
 }
 
 // start takes the next free row.

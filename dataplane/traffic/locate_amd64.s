@@ -1,0 +1,77 @@
+//go:build !race
+
+#include "go_asm.h"
+#include "textflag.h"
+
+// func locateLines(t *Table, charges *Charge, addrs *uintptr, n int) int
+// A line's 16 entries are compared at once with SSE2, which every amd64 has. locateOne is the same in Go.
+TEXT ·locateLines(SB), NOSPLIT, $0-40
+	MOVQ t+0(FP), DI
+	MOVQ charges+8(FP), SI
+	MOVQ addrs+16(FP), R8
+	MOVQ Table_homes(DI), R9
+	MOVQ Table_index(DI), R10
+	MOVQ Table_rowsAt(DI), R11
+	MOVL Table_rowOf(DI), R12
+	MOVL Table_tag(DI), R13
+	SHLL $const_tagShift, R13
+
+	// what a row does not take of an entry, four times; and of a hash, without the tag
+	MOVL R12, R15
+	NOTL R15
+	MOVL R15, X8
+	PSHUFL $0, X8, X8
+	ANDL $((1<<const_tagShift)-1), R15
+	XORL BX, BX
+	JMP  next
+
+loop:
+	MOVQ Charge_hash(SI), CX
+	MOVQ CX, AX
+	MULQ R9
+	SHLQ $6, DX
+	ADDQ R10, DX
+	ANDL R15, CX
+	ORL  R13, CX
+	MOVL CX, X0
+	PSHUFL $0, X0, X0
+
+	MOVOU    (DX), X1
+	MOVOU    16(DX), X2
+	MOVOU    32(DX), X3
+	MOVOU    48(DX), X4
+	PAND     X8, X1
+	PAND     X8, X2
+	PAND     X8, X3
+	PAND     X8, X4
+	PCMPEQL  X0, X1
+	PCMPEQL  X0, X2
+	PCMPEQL  X0, X3
+	PCMPEQL  X0, X4
+	PACKSSLW X2, X1
+	PACKSSLW X4, X3
+	PACKSSWB X3, X1
+	PMOVMSKB X1, AX
+
+	// exactly one entry
+	LEAL  -1(AX), CX
+	TESTL CX, AX
+	JNZ   done
+	BSFL  AX, AX
+	JZ    done
+	MOVL  (DX)(AX*4), AX
+	ANDL  R12, AX
+	MOVL  AX, Charge_row(SI)
+	SHLQ  $7, AX
+	ADDQ  R11, AX
+	MOVQ  AX, (R8)(BX*8)
+	ADDQ  $Charge__size, SI
+	INCQ  BX
+
+next:
+	CMPQ BX, n+24(FP)
+	JLT  loop
+
+done:
+	MOVQ BX, ret+32(FP)
+	RET
