@@ -28,6 +28,7 @@ test: ## everything: vet, build, layers, unit, end to end with real routers, rac
 	CGO_ENABLED=0 $(GO) build ./...
 	$(GO) test -count=1 -timeout 20m ./...
 	$(MAKE) test-dpdk
+	$(MAKE) test-snabb
 	$(MAKE) test-race
 
 # The packages where goroutines meet; the rest gains nothing from the race detector.
@@ -78,3 +79,16 @@ test-dpdk: ## the cgo drivers on virtual devices
 	export $(DPDK_ENV); \
 	$(GO) vet -tags dpdk,pcap ./dataplane/port/dpdk/... ./dataplane/port/pcaplive/... ./appliance/cmd/weir; \
 	$(GO) test -tags dpdk,pcap -count=1 -timeout 5m ./dataplane/port/dpdk/... ./dataplane/port/pcaplive/...
+
+.PHONY: build-snabb test-snabb
+
+build-snabb: ## bin/weir-firehose.so: the library that Snabb loads, by cgo
+	@tools/setup/debian.sh gcc libc6-dev
+	CGO_ENABLED=1 $(GO) build -tags snabb -buildmode=c-shared -trimpath -ldflags '-s -w' -o $(BIN)/weir-firehose.so ./dataplane/port/snabb/firehose
+	@rm -f $(BIN)/weir-firehose.h
+
+test-snabb: ## the library in a loop like Snabb's
+	@command -v gcc >/dev/null 2>&1 || tools/setup/debian.sh gcc libc6-dev
+	@if ! command -v gcc >/dev/null 2>&1; then echo "test-snabb: skipped, gcc is not installed (see above)"; exit 0; fi; set -ex; export CGO_ENABLED=1; \
+	$(GO) vet -tags snabb ./dataplane/port/snabb/...; \
+	$(GO) test -tags snabb -count=1 -timeout 5m ./dataplane/port/snabb/snabbtest

@@ -104,10 +104,22 @@ static void take(struct weir_nic *nic)
 	put(&nic->offer, &no_offer);
 }
 
-/* A number that is the same for both directions of a conversation and all its fragments; 0 for what is not IP. */
+static uint32_t mix(const uint8_t *address, int words)
+{
+	uint64_t h = 0;
+	for (uint32_t w; words > 0; words--, address += 4) {
+		memcpy(&w, address, 4);
+		h = (h ^ w) * 0x9e3779b97f4a7c15u;
+		h ^= h >> 32;
+	}
+	return (uint32_t)h;
+}
+
+/* A number that is the same for both directions of a conversation and all its fragments; 0 for what is not IP. Each address is mixed
+ * on its own, since the two often differ in the same bits. */
 static uint32_t hash(const uint8_t *p, uint32_t len)
 {
-	uint32_t at = 12, sum = 0, words[8], n = 0;
+	uint32_t at = 12, sum = 0;
 	uint16_t type = 0;
 	for (int tags = 0; tags < 3; tags++, at += 4) {
 		if (at + 2 > len)
@@ -117,20 +129,11 @@ static uint32_t hash(const uint8_t *p, uint32_t len)
 			break;
 	}
 	at += 2;
-	if (type == 0x0800 && at + 20 <= len) {
-		n = 2;
-		memcpy(words, p + at + 12, 8);
-	} else if (type == 0x86dd && at + 40 <= len) {
-		n = 8;
-		memcpy(words, p + at + 8, 32);
-	}
-	for (uint32_t i = 0; i < n; i++)
-		sum ^= words[i];
-	sum ^= sum >> 16;
-	sum *= 0x85ebca6b;
-	sum ^= sum >> 13;
-	sum *= 0xc2b2ae35;
-	return sum ^ sum >> 16;
+	if (type == 0x0800 && at + 20 <= len)
+		sum = mix(p + at + 12, 1) + mix(p + at + 16, 1);
+	else if (type == 0x86dd && at + 40 <= len)
+		sum = mix(p + at + 8, 4) + mix(p + at + 24, 4);
+	return sum * 0x9e3779b1u;
 }
 
 /* Most frames are of one line, for which a call is too dear. Nothing behind len is read. */

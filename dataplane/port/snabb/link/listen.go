@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -38,7 +39,7 @@ type Server struct {
 
 	mu    sync.Mutex // guards the rest
 	conns map[*net.UnixConn]struct{}
-	busy  map[string]bool
+	busy  map[string]chan struct{} // closed when the device's reader was released
 }
 
 // maxConns bounds the connections at a time; there is one for each device that is read.
@@ -60,7 +61,7 @@ func Listen(socket string, src Source, instance uint64) (*Server, error) {
 	}
 	s := &Server{
 		src: src, instance: instance, listener: l.(*net.UnixListener), quit: make(chan struct{}),
-		conns: map[*net.UnixConn]struct{}{}, busy: map[string]bool{},
+		conns: map[*net.UnixConn]struct{}{}, busy: map[string]chan struct{}{},
 	}
 	s.wg.Go(s.accept)
 	return s, nil
@@ -137,9 +138,7 @@ func (s *Server) serve(c *net.UnixConn) {
 		return
 	}
 	if s.feed(c, r) {
-		s.mu.Lock()
-		delete(s.busy, r.Device)
-		s.mu.Unlock()
+		s.release(r.Device)
 	}
 }
 
@@ -174,25 +173,49 @@ func send(c *net.UnixConn, r reply, oob []byte) error {
 	return err
 }
 
+// releasedWithin is how long a reader waits for the one before it to be released: that takes no more than a poll of Snabb's.
+const releasedWithin = patience / 2
+
 // reserve makes the caller the device's only reader.
 func (s *Server) reserve(device string) error {
 	known := s.src.Devices()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, d := range known {
-		if d != device {
-			continue
+	switch {
+	case len(known) == 0:
+		return errors.New("Snabb has not polled a NIC yet")
+	case !slices.Contains(known, device):
+		return fmt.Errorf("there is no %s, only %s", device, strings.Join(known, ", "))
+	}
+	late := time.NewTimer(releasedWithin)
+	defer late.Stop()
+	for {
+		released := s.tryReserve(device)
+		if released == nil {
+			return nil
 		}
-		if s.busy[device] {
+		select {
+		case <-released:
+		case <-late.C:
 			return fmt.Errorf("%s has a reader, or its last one is not yet released because Snabb does not poll", device)
 		}
-		s.busy[device] = true
-		return nil
 	}
-	if len(known) == 0 {
-		return errors.New("Snabb has not polled a NIC yet")
+}
+
+// tryReserve returns nil, or what will be closed when it can be tried again.
+func (s *Server) tryReserve(device string) chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if released, busy := s.busy[device]; busy {
+		return released
 	}
-	return fmt.Errorf("there is no %s, only %s", device, strings.Join(known, ", "))
+	s.busy[device] = make(chan struct{})
+	return nil
+}
+
+func (s *Server) release(device string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.busy[device])
+	delete(s.busy, device)
 }
 
 // feed gives the reader its memory and waits until it goes. It returns false when the memory had to stay.
