@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/weir-ddos/weir/dataplane/port/porttest/netns"
 )
 
 // received is testpmd's line with its count; those that it prints when it ends look different.
@@ -48,7 +50,7 @@ func (b *Bench) runTestpmd(ctx context.Context, device string, length time.Durat
 	ctx, cancel := context.WithTimeout(ctx, length+patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "taskset", b.testpmdArgs(device)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = netns.Mortal()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	var said strings.Builder

@@ -9,10 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/weir-ddos/weir/appliance/api"
+	"github.com/weir-ddos/weir/dataplane/port/porttest/netns"
 	"github.com/weir-ddos/weir/tools/lab"
 )
 
@@ -171,7 +171,7 @@ func (b *Bench) runBare(ctx context.Context, device string, length time.Duration
 	runtime.LockOSThread() // the process ends with this thread
 	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, "taskset", "-c", processor(), b.bare, string(order))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = netns.Mortal()
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

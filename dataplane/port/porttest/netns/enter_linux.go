@@ -20,9 +20,10 @@ func enter(name string) error {
 	return nil
 }
 
-// fresh starts a process in a new namespace, mortal one in ours. Both end with the thread that started them.
+// fresh starts a process in a new namespace. It ends with the thread that started it.
 func fresh() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 }
 
-func mortal() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+// Mortal starts a process that ends with the thread that started it, where the system has that (Linux).
+func Mortal() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

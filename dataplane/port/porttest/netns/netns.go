@@ -134,7 +134,7 @@ func (n *NS) Do(f func() error) error {
 // outside of Do.
 func (n *NS) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", n.Name, name}, args...)...)
-	cmd.SysProcAttr = mortal()
+	cmd.SysProcAttr = Mortal()
 	return cmd
 }
 
