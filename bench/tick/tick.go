@@ -19,6 +19,7 @@ import (
 	"github.com/weir-ddos/weir/controlplane/rule"
 	"github.com/weir-ddos/weir/dataplane/nets"
 	"github.com/weir-ddos/weir/dataplane/traffic"
+	"github.com/weir-ddos/weir/dataplane/wire"
 )
 
 // Groups is how many hostgroups there are besides global.
@@ -62,8 +63,10 @@ type world struct {
 // source notes the time that merging takes, and any fault.
 type source struct {
 	engine.Source
-	took time.Duration
-	err  error
+	took    time.Duration
+	longest time.Duration                   // gap between two polls
+	each    func(counted uint64, hosts int) // told of every snapshot; nil is left out
+	err     error
 }
 
 func (s *source) Tick(now time.Time) (*merge.Snapshot, error) {
@@ -74,6 +77,10 @@ func (s *source) Tick(now time.Time) (*merge.Snapshot, error) {
 		err = snap.Conservation
 		if snap.Overflowed.Packets > 0 {
 			err = fmt.Errorf("%d packets overflowed", snap.Overflowed.Packets)
+		}
+		s.longest = max(s.longest, snap.MaxGap)
+		if s.each != nil {
+			s.each(snap.Codes[wire.OK], snap.Len())
 		}
 	}
 	s.err = errors.Join(s.err, err)
@@ -114,16 +121,24 @@ func newWorld(hosts int) (*world, error) {
 	if w.shard, err = traffic.NewShard(traffic.Config{Hosts: hosts}, seed, set.Nets, clock); err != nil {
 		return nil, err
 	}
-	if w.merger, err = merge.New(merge.DefaultConfig(), seed, set.Nets, clock); err != nil {
+	if err := w.build(set, seed, clock); err != nil {
 		return nil, errors.Join(err, w.shard.Free())
+	}
+	return w, nil
+}
+
+// build makes merger and engine over the shard. On an error no merger stays.
+func (w *world) build(set engine.Settings, seed traffic.Seed, clock func() int64) (err error) {
+	if w.merger, err = merge.New(merge.DefaultConfig(), seed, set.Nets, clock); err != nil {
+		return err
 	}
 	w.source = &source{Source: w.merger}
 	ids := 0
 	w.engine, err = engine.New(set, engine.Deps{Source: w.source, NewID: func() string { ids++; return fmt.Sprint("id-", ids) }})
 	if err = errors.Join(err, w.merger.Add(w.shard)); err != nil {
-		return nil, errors.Join(err, w.free())
+		return errors.Join(err, w.merger.Free())
 	}
-	return w, nil
+	return nil
 }
 
 func (w *world) free() error { return errors.Join(w.merger.Free(), w.shard.Free()) }

@@ -1,6 +1,10 @@
 package tick
 
-import "testing"
+import (
+	"runtime"
+	"testing"
+	"time"
+)
 
 // TestCases runs every case with fewer hosts: Run itself fails when a host or an attack is missing.
 func TestCases(t *testing.T) {
@@ -30,5 +34,24 @@ func BenchmarkMillion(b *testing.B) {
 			}
 			b.Logf("%+v", r)
 		}
+	}
+}
+
+// TestLoaded: the worker and the tick work side by side, and no packet is missing, or RunLoaded says so.
+func TestLoaded(t *testing.T) {
+	if runtime.NumCPU() < 2 {
+		t.Skip("the worker and the tick need a processor each")
+	}
+	for _, c := range LoadedCases(1<<14, 2) {
+		c.Every = 50 * time.Millisecond
+		r, err := RunLoaded(c)
+		if err != nil {
+			t.Errorf("%+v: %v", c, err)
+			continue
+		}
+		if len(r.Times) != 2 || r.Hosts == 0 || r.Hosts > c.Hosts || r.Alone.Rate <= 0 || r.Ticked.Rate <= 0 || r.Paced.Offered <= 0 || r.Ticked.Longest <= 0 {
+			t.Errorf("%+v", r)
+		}
+		t.Logf("%+v", r)
 	}
 }

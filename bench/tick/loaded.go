@@ -1,0 +1,240 @@
+package tick
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/weir-ddos/weir/bench/feed"
+	"github.com/weir-ddos/weir/dataplane/cpu"
+	"github.com/weir-ddos/weir/dataplane/port"
+	"github.com/weir-ddos/weir/dataplane/traffic"
+	"github.com/weir-ddos/weir/dataplane/wire"
+	"github.com/weir-ddos/weir/dataplane/worker"
+)
+
+// LoadedCase is a tick beside a worker that has no time to spare.
+type LoadedCase struct {
+	feed.Config
+	// Ticks is how many are measured, one each Every.
+	Ticks int
+	Every time.Duration
+}
+
+// Stretch is what a worker did for some time.
+type Stretch struct {
+	// Rate is packets a second, by the clock; Offered is what came, when it was paced.
+	Rate, Offered float64
+	// Lost is the part of what came that found the ring full.
+	Lost float64
+	// Longest is the longest gap between two polls, and Long how many were of 5 ms or more.
+	Longest time.Duration
+	Long    uint64
+}
+
+// LoadedResult is what a LoadedCase gave.
+type LoadedResult struct {
+	LoadedCase
+	// Times and CPU are the ticks beside a worker at full rate, sorted, as in Result.
+	Times, CPU []time.Duration
+	// Hosts is how many were active in the tick with the fewest.
+	Hosts int
+	// Alone is a worker at full rate without ticks, Ticked one with them; PacedAlone and Paced are the same at 80 percent of the
+	// rate of Ticked, from a ring of feed.Depth packets.
+	Alone, Ticked, PacedAlone, Paced Stretch
+}
+
+// loaded is a world whose shard a real worker fills.
+type loaded struct {
+	*world
+	queue  *feed.Queue
+	worker *worker.Worker
+	sum    uint64 // packets counted
+	hosts  int
+}
+
+// RunLoaded measures a case: the worker on the second processor, the tick on the first. Every packet that the worker took is
+// counted in exactly one tick, or that is an error.
+func RunLoaded(c LoadedCase) (r LoadedResult, err error) {
+	r.LoadedCase = c
+	if runtime.NumCPU() < 2 {
+		return r, errors.New("the worker and the tick need a processor each")
+	}
+	l, err := newLoaded(c)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	unpin, err := pinSelf(0)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, unpin()) }()
+	if err := l.worker.Start(context.Background()); err != nil {
+		return r, err
+	}
+	for range 3 { // the pages of both halves and of the snapshots
+		if err := l.round(c.Every, nil); err != nil {
+			return r, err
+		}
+	}
+	if err := l.stretches(c, &r); err != nil {
+		return r, err
+	}
+	return r, l.settle()
+}
+
+// stretches makes the four, the two of a pair in turn.
+func (l *loaded) stretches(c LoadedCase, r *LoadedResult) error {
+	var err error
+	if r.Alone, err = l.stretch(c, nil); err != nil {
+		return err
+	}
+	l.hosts = c.Hosts
+	if r.Ticked, err = l.stretch(c, r); err != nil {
+		return err
+	}
+	r.Hosts = l.hosts
+	l.queue.SetRate(uint64(r.Ticked.Rate * 0.8))
+	if err = l.round(c.Every, nil); err != nil {
+		return err
+	}
+	if r.PacedAlone, err = l.stretch(c, nil); err != nil {
+		return err
+	}
+	r.Paced, err = l.stretch(c, &LoadedResult{})
+	return err
+}
+
+func newLoaded(c LoadedCase) (*loaded, error) {
+	set, err := settings()
+	if err != nil {
+		return nil, err
+	}
+	q, err := feed.New(c.Config)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	clock := func() int64 { return int64(time.Since(start)) }
+	seed := traffic.NewSeed(rand.New(rand.NewPCG(1, 2)).Uint64)
+	cfg := worker.DefaultConfig()
+	cfg.Idle, cfg.Traffic.Hosts, cfg.Flows.Flows = worker.IdleSpin, c.Hosts, feed.Flows*c.Hosts*5/4+1024
+	w, err := worker.New(cfg, worker.Deps{
+		Queues: []port.Queue{q}, Decoder: new(wire.Decoder), Nets: set.Nets, Seed: seed, Clock: clock,
+		Pin: func() error { return cpu.Pin(1) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	l := &loaded{world: &world{shard: w.Shard(), now: time.Now()}, queue: q, worker: w}
+	if err := l.build(set, seed, clock); err != nil {
+		return nil, errors.Join(err, w.Free())
+	}
+	l.source.each = l.see
+	return l, nil
+}
+
+// see notes what a tick has counted.
+func (l *loaded) see(counted uint64, hosts int) {
+	l.sum += counted
+	l.hosts = min(l.hosts, hosts)
+}
+
+// round waits, makes a tick, and notes its times in r unless that is nil.
+func (l *loaded) round(every time.Duration, r *LoadedResult) error {
+	time.Sleep(every)
+	l.now = time.Now()
+	used, began := threadCPU(), time.Now()
+	l.engine.Tick(l.now)
+	if r != nil {
+		r.Times, r.CPU = append(r.Times, time.Since(began)), append(r.CPU, threadCPU()-used)
+	}
+	return l.source.err
+}
+
+// stretch is so many ticks, or the same time without any.
+func (l *loaded) stretch(c LoadedCase, ticked *LoadedResult) (s Stretch, err error) {
+	before, err := l.queue.SampleAfter(time.Now())
+	if err != nil {
+		return s, err
+	}
+	gaps := l.worker.Stats()
+	l.source.longest = 0
+	if ticked == nil {
+		time.Sleep(time.Duration(c.Ticks) * c.Every)
+	} else {
+		for range c.Ticks {
+			if err := l.round(c.Every, ticked); err != nil {
+				return s, err
+			}
+		}
+		slices.Sort(ticked.Times)
+		slices.Sort(ticked.CPU)
+	}
+	after, err := l.queue.SampleAfter(time.Now())
+	if err != nil {
+		return s, err
+	}
+	elapsed := after.Time.Sub(before.Time).Seconds()
+	packets, lost := float64(after.Packets-before.Packets), float64(after.Lost-before.Lost)
+	s.Rate, s.Offered = packets/elapsed, (packets+lost)/elapsed
+	s.Lost = lost / (packets + lost)
+	// The worker tells its gaps when an epoch ends.
+	if err := l.round(0, nil); err != nil {
+		return s, err
+	}
+	s.Longest = l.source.longest
+	now := l.worker.Stats()
+	s.Long = now.Gaps.Over(5*time.Millisecond) - gaps.Gaps.Over(5*time.Millisecond)
+	return s, nil
+}
+
+// settle stops the worker and holds what was counted against what it took.
+func (l *loaded) settle() error {
+	if err := l.worker.Stop(); err != nil {
+		return err
+	}
+	for range 4 { // a request under way, and both halves
+		if err := l.round(0, nil); err != nil {
+			return err
+		}
+	}
+	if taken, _ := l.queue.Taken(); l.sum != taken {
+		return fmt.Errorf("%d packets counted of %d", l.sum, taken)
+	}
+	return nil
+}
+
+func (l *loaded) close() error {
+	return errors.Join(l.worker.Stop(), l.merger.Free(), l.worker.Free())
+}
+
+// pinSelf binds the calling goroutine to a processor until the function that it returns is called.
+func pinSelf(id int) (func() error, error) {
+	runtime.LockOSThread()
+	all, err := cpu.Affinity()
+	if err == nil {
+		err = cpu.Pin(id)
+	}
+	if err != nil {
+		runtime.UnlockOSThread()
+		return nil, err
+	}
+	return func() error {
+		defer runtime.UnlockOSThread()
+		return cpu.Unpin(all)
+	}, nil
+}
+
+// LoadedCases are both families.
+func LoadedCases(hosts, ticks int) []LoadedCase {
+	return []LoadedCase{
+		{Config: feed.Config{Hosts: hosts}, Ticks: ticks, Every: time.Second},
+		{Config: feed.Config{Hosts: hosts, IPv6: true}, Ticks: ticks, Every: time.Second},
+	}
+}
