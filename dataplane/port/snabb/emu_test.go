@@ -123,7 +123,7 @@ func (e *emulation) Attach(_ string, m *link.Memory) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.hung {
-		return errors.New("Snabb does not poll the NIC")
+		return errors.New("the NIC is not polled by Snabb")
 	}
 	m.Word(link.OffMissed).Store(e.missed)
 	e.feed = &emuFeed{m: m}

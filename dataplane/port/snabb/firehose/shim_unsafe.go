@@ -75,7 +75,7 @@ func (s *source) Attach(device string, m *link.Memory) error {
 	for begin := time.Now(); C.weir_taken(nic) == 0; time.Sleep(lookEvery) {
 		if time.Since(begin) > takenWithin && C.weir_withdraw(nic, feed) != 0 {
 			C.weir_feed_free(feed)
-			return errors.New("Snabb does not poll the NIC")
+			return errors.New("the NIC is not polled by Snabb")
 		}
 	}
 	s.mu.Lock()

@@ -181,7 +181,7 @@ func (s *Server) reserve(device string) error {
 	known := s.src.Devices()
 	switch {
 	case len(known) == 0:
-		return errors.New("Snabb has not polled a NIC yet")
+		return errors.New("no NIC was polled by Snabb yet")
 	case !slices.Contains(known, device):
 		return fmt.Errorf("there is no %s, only %s", device, strings.Join(known, ", "))
 	}
