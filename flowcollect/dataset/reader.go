@@ -250,8 +250,8 @@ func (d *Reader) finish(p *template.Program) record.Code {
 }
 
 const (
-	rateSlots = template.Set(1<<template.Rate34 | 1<<template.Rate50 | 1<<template.Rate305 | 1<<template.Rate306 | 1<<template.Rate309 | 1<<template.Rate310 | 1<<template.Probability)
-	timeSlots = template.Set(1<<template.Start | 1<<template.End | 1<<template.DurationMillis | 1<<template.DurationMicros)
+	rateSlots    = template.Set(1<<template.Rate34 | 1<<template.Rate50 | 1<<template.Rate305 | 1<<template.Rate306 | 1<<template.Rate309 | 1<<template.Rate310 | 1<<template.Probability)
+	timeSlots    = template.Set(1<<template.Start | 1<<template.End | 1<<template.DurationMillis | 1<<template.DurationMicros)
 	timeoutSlots = template.Set(1<<template.ActiveTimeout | 1<<template.IdleTimeout)
 )
 
@@ -304,7 +304,8 @@ func (d *Reader) reverse(p *template.Program, r *record.Record) {
 	r.PostBytes, r.PostPackets, r.PriorBytes, r.PriorPackets = 0, 0, 0, 0
 	r.L2Bytes, r.DroppedBytes, r.DroppedPackets = 0, 0, 0
 	r.Direction = record.UnknownDirection
-	r.Has &^= record.HasDirection | record.HasDroppedCounts
+	r.TTL = 0
+	r.Has &^= record.HasDirection | record.HasDroppedCounts | record.HasTTL
 	r.Kind = record.BiflowReverse
 	d.reverseTimes(p, r)
 	r.Reverse()

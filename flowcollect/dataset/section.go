@@ -45,10 +45,12 @@ func (d *Reader) section(p *template.Program, r *record.Record) record.Code {
 	}
 	a, b := d.headers.Charged()
 	r.SetIP(a)
+	r.SetHead(p.SectionLink, head, a)
 	d.sink.Record(r)
 	if b != nil {
 		r.Kind = record.SectionTunnel
 		r.SetIP(b)
+		r.SetHead(p.SectionLink, head, b)
 		d.sink.Record(r)
 	}
 	return record.OK

@@ -35,7 +35,7 @@
 //	rate                   the sampling rate; 0 is unknown
 //	input, output          interface indexes; interface: either (src interface is input, dst interface is output)
 //	as, vlan               of either side; src as, dst vlan and so on
-//	tos, dscp, mpls, domain, sampler, forwarding    numbers
+//	tos, dscp, ttl, mpls, domain, sampler, forwarding    numbers
 //	direction              ingress, egress, unknown (IE 61)
 //	protocol               the export protocol: netflow1, netflow5, netflow7, netflow9, ipfix, sflow2, sflow4, sflow5; netflow and sflow are all
 //	                       versions

@@ -46,6 +46,7 @@ const (
 	fieldForwarding
 	fieldKind
 	fieldSampler
+	fieldTTL
 	fieldDropped
 	fieldFragment
 	fieldPort // either port: the most frequent test, in one instruction instead of two
@@ -104,6 +105,7 @@ var fields = [numFields]fieldInfo{
 	}, expect: "ingress, egress or unknown"},
 	fieldTOS:        {max: max8, expect: "a type of service"},
 	fieldDSCP:       {max: 63, expect: "a DSCP"},
+	fieldTTL:        {needs: record.HasTTL, max: max8, expect: "a time to live"},
 	fieldDuration:   {needs: record.HasDuration, max: max64, unit: unitTime, expect: "a duration"},
 	fieldRate:       {max: max64, unit: unitCount, expect: "a sampling rate"},
 	fieldDomain:     {max: max32, expect: "an observation domain"},
@@ -124,7 +126,7 @@ var numbers = map[string][]field{
 	"interface": {fieldInput, fieldOutput}, "as": {fieldSrcAS, fieldDstAS}, "vlan": {fieldSrcVLAN, fieldDstVLAN},
 	"direction": {fieldDirection}, "protocol": {fieldProtocol}, "tos": {fieldTOS}, "dscp": {fieldDSCP}, "duration": {fieldDuration},
 	"rate": {fieldRate}, "domain": {fieldDomain}, "icmptype": {fieldICMPType}, "icmpcode": {fieldICMPCode}, "mpls": {fieldMPLS},
-	"forwarding": {fieldForwarding}, "kind": {fieldKind}, "sampler": {fieldSampler},
+	"forwarding": {fieldForwarding}, "kind": {fieldKind}, "sampler": {fieldSampler}, "ttl": {fieldTTL},
 }
 
 // sided are the words that may follow src and dst, with the field of either side.

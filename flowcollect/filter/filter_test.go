@@ -21,8 +21,8 @@ func flowOf(src, dst string) *record.Record {
 	return &record.Record{
 		Src: netip.MustParseAddr(src).As16(), Dst: netip.MustParseAddr(dst).As16(), Proto: 17, SrcPort: 53, DstPort: 4242,
 		Packets: 3, Bytes: 4500, Has: record.HasSrc | record.HasDst | record.HasProto | record.HasPorts | record.HasPackets | record.HasBytes |
-			record.HasInput | record.HasOutput | record.HasDuration,
-		Input: 7, Output: 9, SrcAS: 64500, DstAS: 64501, SrcVLAN: 10, DstVLAN: 20, TOS: 0xb8, Duration: 2e9, SamplingRate: 100.5,
+			record.HasInput | record.HasOutput | record.HasDuration | record.HasTTL,
+		Input: 7, Output: 9, SrcAS: 64500, DstAS: 64501, SrcVLAN: 10, DstVLAN: 20, TOS: 0xb8, TTL: 64, Duration: 2e9, SamplingRate: 100.5,
 		Protocol: record.NetFlow9, Domain: 5, Direction: record.Ingress,
 		Agent:   netip.MustParseAddr("10.9.9.9").As16(),
 		NextHop: netip.MustParseAddr("fe80::1").As16(),
@@ -137,6 +137,8 @@ func TestConditions(t *testing.T) {
 		{"dst vlan 10", v4(), exporter4, false},
 		{"tos 0xb8", v4(), exporter4, true},
 		{"dscp 46", v4(), exporter4, true},
+		{"ttl 60-64", v4(), exporter4, true},
+		{"ttl < 64", v4(), exporter4, false},
 		{"domain 5", v4(), exporter4, true},
 		{"direction ingress", v4(), exporter4, true},
 		{"direction egress, unknown", v4(), exporter4, false},
@@ -172,7 +174,7 @@ func TestMissingParts(t *testing.T) {
 	r := &record.Record{Packets: 5}
 	for _, f := range []string{
 		"src 0.0.0.0/0", "src ::/0", "ipv6", "ipv4", "port 0", "proto 0", "flags 0/0xff", "input 0", "interface 0", "length 0",
-		"duration 0s", "icmptype 0", "icmpcode 0", "mpls 0", "forwarding 0", "sampler 0",
+		"duration 0s", "icmptype 0", "icmpcode 0", "mpls 0", "forwarding 0", "sampler 0", "ttl 0",
 	} {
 		if _, keep := mustCompile(t, "drop "+f).run(exporter4, r); !keep {
 			t.Errorf("%s matched a record without it", f)

@@ -25,7 +25,7 @@ var attributes = map[string]func(*record.Record) lua.LValue{
 	},
 
 	"src_port": numeric(fieldSrcPort), "dst_port": numeric(fieldDstPort), "proto": numeric(fieldProto), "tcp_flags": numeric(fieldFlags),
-	"tos": numeric(fieldTOS), "dscp": numeric(fieldDSCP), "packets": numeric(fieldPackets), "bytes": numeric(fieldBytes),
+	"tos": numeric(fieldTOS), "ttl": numeric(fieldTTL), "dscp": numeric(fieldDSCP), "packets": numeric(fieldPackets), "bytes": numeric(fieldBytes),
 	"length": numeric(fieldLength), "input": numeric(fieldInput), "output": numeric(fieldOutput), "src_as": numeric(fieldSrcAS),
 	"dst_as": numeric(fieldDstAS), "src_vlan": numeric(fieldSrcVLAN), "dst_vlan": numeric(fieldDstVLAN), "domain": numeric(fieldDomain),
 	"icmp_type": numeric(fieldICMPType), "icmp_code": numeric(fieldICMPCode), "mpls_label": numeric(fieldMPLS),
@@ -40,6 +40,14 @@ var attributes = map[string]func(*record.Record) lua.LValue{
 	"duration":        func(r *record.Record) lua.LValue { return lua.LNumber(float64(max(r.Duration, 0)) / 1e9) },
 	"flow_start":      func(r *record.Record) lua.LValue { return milliseconds(r.Start) },
 	"flow_finish":     func(r *record.Record) lua.LValue { return milliseconds(r.End) },
+
+	"sampling_from":   func(r *record.Record) lua.LValue { return lua.LString(r.RateFrom.String()) },
+	"template":        func(r *record.Record) lua.LValue { return lua.LNumber(r.Template) },
+	"post_packets":    func(r *record.Record) lua.LValue { return lua.LNumber(r.PostPackets) },
+	"post_bytes":      func(r *record.Record) lua.LValue { return lua.LNumber(r.PostBytes) },
+	"fragment_offset": func(r *record.Record) lua.LValue { return lua.LNumber(r.FragmentOffset) },
+	"ds_class":        func(r *record.Record) lua.LValue { return lua.LNumber(r.SamplerID >> 32) },
+	"ds_index":        func(r *record.Record) lua.LValue { return lua.LNumber(uint32(r.SamplerID)) },
 
 	"ip_version":      func(r *record.Record) lua.LValue { return version(r) },
 	"direction":       func(r *record.Record) lua.LValue { return lua.LString(r.Direction.String()) },
@@ -60,7 +68,7 @@ var aliases = map[string]string{
 	"ipsrc": "src", "ipdst": "dst", "nextHop": "nexthop", "sourceIP": "exporter", "agent_addr": "agent", "agentSubId": "domain",
 	"inputPort": "input", "outputPort": "output", "meanSkipCount": "sampling_rate", "sampledPacketSize": "l2_bytes",
 	"dcd_ipProtocol": "proto", "dcd_ipTos": "tos", "dcd_sport": "src_port", "dcd_dport": "dst_port", "dcd_tcpFlags": "tcp_flags",
-	"in_vlan": "src_vlan", "out_vlan": "dst_vlan", "srcMask": "src_mask", "dstMask": "dst_mask",
+	"dcd_ipTTL": "ttl", "ip_fragmentOffset": "fragment_offset", "in_vlan": "src_vlan", "out_vlan": "dst_vlan", "srcMask": "src_mask", "dstMask": "dst_mask",
 }
 
 var datagramVersions = [record.NumProtocols]uint8{

@@ -101,16 +101,18 @@ func TestAttributes(t *testing.T) {
 	t.Parallel()
 	r := v4()
 	r.Has |= record.HasFlags | record.HasICMP | record.HasForwarding
-	r.TCPFlags, r.ICMPType, r.ICMPCode, r.ForwardingStatus, r.MPLSLabel, r.SamplerID = 0x12, 3, 4, 130, 16, 77
+	r.TCPFlags, r.ICMPType, r.ICMPCode, r.ForwardingStatus, r.MPLSLabel = 0x12, 3, 4, 130, 16
 	r.SrcMask, r.DstMask, r.L2Bytes, r.DroppedPackets, r.DroppedBytes, r.FlowEndReason = 24, 25, 4600, 1, 100, 2
+	r.SamplerID, r.Template, r.PostPackets, r.PostBytes, r.FragmentOffset, r.RateFrom = 1<<32|77, 300, 2, 4000, 185, record.RateDomain
 	r.Start, r.End, r.Fragment, r.Exporter = 1_700_000_000_123_456_789, 1_700_000_002_123_456_789, true, exporter6.As16()
 	want := map[string]string{
 		"src": `"192.0.2.1"`, "dst": `"198.51.100.2"`, "nexthop": `"fe80::1"`, "agent": `"10.9.9.9"`, "exporter": `"2001:db8:ffff::1"`,
 		"src_port": "53", "dst_port": "4242", "proto": "17", "tcp_flags": "18", "tos": "184", "dscp": "46", "packets": "3", "bytes": "4500",
 		"length": "1500", "input": "7", "output": "9", "src_as": "64500", "dst_as": "64501", "src_vlan": "10", "dst_vlan": "20", "domain": "5",
-		"icmp_type": "3", "icmp_code": "4", "mpls_label": "16", "forwarding_status": "130", "sampler_id": "77", "src_mask": "24", "dst_mask": "25",
+		"icmp_type": "3", "icmp_code": "4", "mpls_label": "16", "forwarding_status": "130", "sampler_id": "4294967373", "src_mask": "24", "dst_mask": "25",
 		"l2_bytes": "4600", "dropped_packets": "1", "dropped_bytes": "100", "flow_end_reason": "2", "sampling_rate": "100.5", "duration": "2",
 		"flow_start": "1700000000123", "flow_finish": "1700000002123", "ip_version": "4", "direction": `"ingress"`,
+		"ttl": "64", "sampling_from": `"domain"`, "template": "300", "post_packets": "2", "post_bytes": "4000", "fragment_offset": "185", "ds_class": "1", "ds_index": "77",
 		"export_protocol": `"netflow9"`, "kind": `"data"`, "dropped": "false", "fragment": "true", "datagramVersion": "9",
 	}
 	if got, all := slices.Sorted(maps.Keys(want)), slices.Sorted(maps.Keys(attributes)); !slices.Equal(got, all) {

@@ -254,6 +254,8 @@ func number(f field, r *record.Record) uint64 {
 		return uint64(r.Kind)
 	case fieldSampler:
 		return r.SamplerID
+	case fieldTTL:
+		return uint64(r.TTL)
 	case fieldDropped:
 		return bit(r.Dropped)
 	case fieldFragment:

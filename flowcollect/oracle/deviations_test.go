@@ -315,9 +315,4 @@ var deviations = []deviation{
 			return d.sflow() && tunnel && !d.has(formatRaw, formatIPv4, formatIPv6) && len(d.f.Src) == 0
 		},
 	},
-	{
-		"type of service of a sampled header", "ours is 0: the packet decoder does not read it. Here goflow2 knows more; nothing of Weir's counting needs it",
-		[]string{"tos"},
-		func(d *difference) bool { return d.r.Kind == record.Section && d.r.TOS == 0 },
-	},
 }

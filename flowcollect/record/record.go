@@ -70,6 +70,8 @@ type Record struct {
 	TCPFlags uint8
 	// TOS is the type of service or traffic class.
 	TOS uint8
+	// TTL is the time to live or hop limit, the lowest that was seen on the flow; valid with HasTTL.
+	TTL uint8
 	// SrcMask and DstMask are prefix lengths of the routes.
 	SrcMask, DstMask uint8
 	// ForwardingStatus is IE 89 (RFC 7270), valid with HasForwarding.
@@ -93,7 +95,7 @@ type Record struct {
 	// Totals is set when Packets and Bytes are totals since the flow's start (IE 85, 86) and not the change since its last record.
 	Totals bool
 	// _ makes the padding explicit, so that records can be compared byte by byte.
-	_ [7]byte
+	_ [6]byte
 }
 
 // Has is a set of parts that a record has.
@@ -117,6 +119,7 @@ const (
 	HasSampler
 	HasMPLS
 	HasDroppedCounts
+	HasTTL
 )
 
 // Counts is what the record counts, before scaling: Packets and Bytes less what was counted before, or the post counters of a flow that
@@ -152,9 +155,10 @@ func (r *Record) Scale(n uint64) uint64 {
 // SetIP takes addresses, ports, flags and fragment of a decoded packet head.
 func (r *Record) SetIP(ip *wire.IP) {
 	r.Src, r.Dst, r.Proto, r.TCPFlags, r.Fragment = ip.Src, ip.Dst, ip.Proto, ip.TCPFlags, ip.Fragment
-	r.Has |= HasSrc | HasDst | HasProto
-	r.Has &^= HasPorts | HasFlags
-	r.SrcPort, r.DstPort = 0, 0
+	r.TTL = ip.TTL
+	r.Has |= HasSrc | HasDst | HasProto | HasTTL
+	r.Has &^= HasPorts | HasFlags | HasICMP
+	r.SrcPort, r.DstPort, r.ICMPType, r.ICMPCode = 0, 0, 0, 0
 	if ip.HasPorts {
 		r.SrcPort, r.DstPort = ip.SrcPort, ip.DstPort
 		r.Has |= HasPorts

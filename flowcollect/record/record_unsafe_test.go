@@ -110,13 +110,13 @@ func TestClass(t *testing.T) {
 }
 
 func TestSetIPClearsWhatThePacketLacks(t *testing.T) {
-	r := Record{SrcPort: 9, DstPort: 9, Has: HasPorts | HasFlags}
+	r := Record{SrcPort: 9, DstPort: 9, ICMPType: 8, Has: HasPorts | HasFlags | HasICMP}
 	r.SetIP(&wire.IP{Version: 6, Src: [16]byte{1}, Dst: [16]byte{2}, Proto: 58, Fragment: true})
-	if r.Has != HasSrc|HasDst|HasProto || r.SrcPort != 0 || !r.Fragment || r.Proto != 58 {
+	if r.Has != HasSrc|HasDst|HasProto|HasTTL || r.ICMPType != 0 || r.SrcPort != 0 || !r.Fragment || r.Proto != 58 {
 		t.Errorf("got %+v", r)
 	}
 	r.SetIP(&wire.IP{Version: 4, Proto: 6, HasPorts: true, SrcPort: 1, DstPort: 2, TCPFlags: 2})
-	if r.Has != HasSrc|HasDst|HasProto|HasPorts|HasFlags || r.SrcPort != 1 || r.DstPort != 2 || r.TCPFlags != 2 {
+	if r.Has != HasSrc|HasDst|HasProto|HasPorts|HasFlags|HasTTL || r.SrcPort != 1 || r.DstPort != 2 || r.TCPFlags != 2 {
 		t.Errorf("got %+v", r)
 	}
 }

@@ -94,6 +94,7 @@ func checkVector(t *testing.T, b []byte, version record.Protocol, flows int) {
 	}
 	a := common
 	a.Kind, a.Src, a.Dst, a.SrcPort, a.DstPort, a.Proto = record.Section, addr("10.0.0.1"), addr("192.168.1.9"), 1234, 53, 17
+	a.TTL, a.Has = 64, a.Has|record.HasTTL
 	a.Bytes, a.L2Bytes, a.SrcVLAN, a.DstVLAN, a.NextHop, a.SrcMask, a.DstMask, a.SrcAS, a.DstAS = 82, 82, 10, 20, addr("172.16.0.1"), 24, 16, 65001, 65012
 	want := []record.Record{a}
 	a = common

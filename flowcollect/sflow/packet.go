@@ -11,6 +11,8 @@ type packet struct {
 	header      []byte // raw header
 	fields      []byte // sampled_ipv4 or sampled_ipv6, of its full size
 	tunnel      []byte // the same, of the tunnel that the packet came in
+	head        []byte // of header, from link on
+	link        wire.LinkType
 	protocol    uint32 // of header
 	frameLength uint32 // with header
 	stripped    uint32
@@ -43,6 +45,7 @@ func (d *Decoder) emit() {
 	switch {
 	case a != nil:
 		r.SetIP(a)
+		r.SetHead(p.link, p.head, a)
 	case p.fields != nil:
 		if r.Kind == record.Section {
 			r.Kind = record.Data
@@ -63,6 +66,7 @@ func (d *Decoder) emit() {
 	d.out.Record(r)
 	if b != nil {
 		r.SetIP(b)
+		r.SetHead(p.link, p.head, b)
 		r.Kind = record.SectionTunnel
 		d.length(b)
 		d.out.Record(r)
@@ -92,6 +96,7 @@ func (d *Decoder) header() (a, b *wire.IP) {
 		d.count(record.UnknownHeaderProtocol)
 		return nil, nil
 	}
+	p.link, p.head = lt, head
 	code := d.cfg.Wire.Decode(lt, head, &d.headers)
 	d.codes[code]++
 	if !code.Addressed() {
@@ -240,9 +245,9 @@ func setFields(r *record.Record, b []byte) {
 	}
 	r.SrcPort, r.DstPort, r.TCPFlags = 0, 0, 0
 	r.TOS = uint8(be.Uint32(b[12:]))
-	r.Fragment = false
+	r.Fragment, r.TTL, r.ICMPType, r.ICMPCode = false, 0, 0, 0
 	r.Has |= record.HasSrc | record.HasDst | record.HasProto
-	r.Has &^= record.HasPorts | record.HasFlags
+	r.Has &^= record.HasPorts | record.HasFlags | record.HasICMP | record.HasTTL
 	switch r.Proto {
 	case wire.ProtoTCP:
 		r.TCPFlags = uint8(be.Uint32(b[8:]))

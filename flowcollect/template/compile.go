@@ -219,7 +219,7 @@ var hasOf = map[code]record.Has{
 	proto: record.HasProto, srcPort: record.HasPorts, dstPort: record.HasPorts, tcpFlags: record.HasFlags,
 	icmpTypeCode: record.HasICMP, icmpType: record.HasICMP, packetCount: record.HasPackets, byteCount: record.HasBytes,
 	direction: record.HasDirection, forwarding: record.HasForwarding, input: record.HasInput, output: record.HasOutput,
-	mplsLabel: record.HasMPLS, droppedBytes: record.HasDroppedCounts, droppedPackets: record.HasDroppedCounts,
+	mplsLabel: record.HasMPLS, ttl: record.HasTTL, droppedBytes: record.HasDroppedCounts, droppedPackets: record.HasDroppedCounts,
 }
 
 // has notes what a step sets.

@@ -88,6 +88,7 @@ const (
 	postBytes
 	postPackets
 	l2Bytes
+	ttl
 	src4If // both families in one template: the one that is not zero
 	dst4If
 	firstWide
@@ -145,6 +146,7 @@ var plain = map[uint16]want{
 	9: {code: srcMask}, 13: {code: dstMask}, 29: {code: srcMask, rank: 1}, 30: {code: dstMask, rank: 1},
 	70: {code: mplsLabel}, 61: {code: direction}, 89: {code: forwarding}, 88: {code: fragOffset}, 197: {code: fragFlags},
 	32: {code: icmpTypeCode}, 139: {code: icmpTypeCode, rank: 1},
+	52: {code: ttl}, 192: {code: ttl, rank: 1},
 	176: {code: icmpType}, 178: {code: icmpType, rank: 1}, 177: {code: icmpCode}, 179: {code: icmpCode, rank: 1}, 136: {code: endReason},
 	132: {code: droppedBytes}, 134: {code: droppedBytes, rank: 1}, 133: {code: droppedPackets}, 135: {code: droppedPackets, rank: 1},
 

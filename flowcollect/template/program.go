@@ -288,6 +288,8 @@ func fillRare(c code, n uint64, r *record.Record) {
 		r.PostPackets = n
 	case l2Bytes:
 		r.L2Bytes = n
+	case ttl:
+		r.TTL = uint8(n)
 	}
 }
 
