@@ -197,11 +197,11 @@ func TestSameCountsVeth(t *testing.T) {
 func TestSameCountsAsReplayOnCaptures(t *testing.T) {
 	root := os.Getenv("WEIR_SHARED")
 	if root == "" {
-		root = "../../../../shared/data"
+		root = "../../../../shared"
 	}
-	paths, _ := filepath.Glob(root + "/pcap/[^b]*/*.pcap") // not bad: readers differ on where a damaged file ends
+	paths, _ := filepath.Glob(root + "/data/pcap/[^b]*/*.pcap") // not bad: readers differ on where a damaged file ends
 	if len(paths) == 0 {
-		t.Skip("no captures in " + root + "/pcap")
+		t.Skip("no captures in " + root + "/data/pcap")
 	}
 	if !alone(t) {
 		return
