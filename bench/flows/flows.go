@@ -15,6 +15,7 @@ import (
 	"github.com/weir-ddos/weir/dataplane/nets"
 	"github.com/weir-ddos/weir/dataplane/traffic"
 	"github.com/weir-ddos/weir/dataplane/wire"
+	"github.com/weir-ddos/weir/flowcollect/charge"
 	"github.com/weir-ddos/weir/flowcollect/dataset"
 	"github.com/weir-ddos/weir/flowcollect/ipfix"
 	"github.com/weir-ddos/weir/flowcollect/netflow"
@@ -80,15 +81,15 @@ func newDecoder(p Protocol) (decoder, error) {
 }
 
 // counter scales and counts records, as the collector does with those that report one moment.
-type counter struct{ half *traffic.Half }
+type counter struct {
+	half  *traffic.Half
+	burst charge.Burst
+}
 
 // Record implements record.Sink.
 func (c *counter) Record(r *record.Record) {
-	t := traffic.Record{
-		Src: r.Src, Dst: r.Dst, Class: r.Class(),
-		Counter: traffic.Counter{Packets: r.Scale(r.Packets), Bytes: r.Scale(r.Bytes)},
-	}
-	c.half.AddRecord(traffic.InternalBoth, &t)
+	n := traffic.Counter{Packets: r.Scale(r.Packets), Bytes: r.Scale(r.Bytes)}
+	c.burst.Add(c.half, traffic.InternalBoth, &r.Src, &r.Dst, r.Class(), n)
 }
 
 // scaler only looks at what a record would count.
@@ -159,6 +160,7 @@ func (b *bench) epochs(r *Result) error {
 		if err != nil {
 			return err
 		}
+		b.sink.burst.Flush(b.sink.half)
 		runtime.ReadMemStats(&after)
 		if err := b.check(); err != nil {
 			return err

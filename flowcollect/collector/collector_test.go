@@ -544,7 +544,7 @@ func BenchmarkDatagram(b *testing.B) {
 			for b.Loop() {
 				w.datagram(&source, list[i&4095])
 				if i++; i%64 == 0 {
-					w.burst.flush(w.half)
+					w.burst.Flush(w.half)
 				}
 			}
 			b.ReportMetric(float64(b.N)*30/b.Elapsed().Seconds()/1e6, "Mrec/s")

@@ -30,7 +30,7 @@ func TestForgedExporters(t *testing.T) {
 			w.now, w.wall = w.c.deps.Clock(), now.UnixNano()
 			w.datagram(&source, b)
 		}
-		w.burst.flush(w.half)
+		w.burst.Flush(w.half)
 	}
 	options := be.AppendUint16(nil, 257)
 	for _, f := range []uint16{4, 4, 1, 4, 34, 4} {

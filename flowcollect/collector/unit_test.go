@@ -2,13 +2,11 @@ package collector
 
 import (
 	"errors"
-	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/weir-ddos/weir/dataplane/traffic"
 	"github.com/weir-ddos/weir/flowcollect/record"
 	"github.com/weir-ddos/weir/flowcollect/spread"
 )
@@ -285,51 +283,6 @@ func TestConfigValidate(t *testing.T) {
 	}
 }
 
-// A burst is what AddRecord does, for every direction, and for counts that a word cannot hold.
-func TestBurstIsAddRecord(t *testing.T) {
-	t.Parallel()
-	r := rand.New(rand.NewPCG(8, 9))
-	n := table(t)
-	seed := traffic.NewSeed(r.Uint64)
-	shard := func() *traffic.Half {
-		s, err := traffic.NewShard(traffic.Config{Hosts: 1 << 10}, seed, n, func() int64 { return 0 })
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { s.Leave(); _ = s.Free() })
-		s.Enter()
-		return s.Poll()
-	}
-	one, many := shard(), shard()
-	var b burst
-	addrs := []string{"10.0.0.1", "10.0.0.2", "192.0.2.1", "2001:db8::1", "2001:db8::2", "2001:db9::1"}
-	for i := range 5000 {
-		rec := traffic.Record{
-			Src: addr16(addrs[r.IntN(6)]), Dst: addr16(addrs[r.IntN(6)]), Class: traffic.Class(r.IntN(int(traffic.NumClasses))),
-			Counter: traffic.Counter{Packets: r.Uint64N(1 << r.IntN(30)), Bytes: r.Uint64N(1 << r.IntN(40))},
-		}
-		policy := traffic.InternalPolicy(i % 4)
-		one.AddRecord(policy, &rec)
-		b.add(many, policy, &rec)
-	}
-	b.flush(many)
-	b.flush(many) // nothing is added twice
-	if one.Totals != many.Totals || one.Records != many.Records || one.Overflowed != many.Overflowed || one.Table().Len() != many.Table().Len() {
-		t.Errorf("%+v and %+v", one.Records, many.Records)
-	}
-	for i := range one.Table().Len() {
-		var x, y traffic.Host
-		one.Table().Read(i, &x)
-		at, ok := many.Table().Find(&x.Addr, x.Direction)
-		if !ok {
-			t.Fatalf("%v %v has no row", x.Addr, x.Direction)
-		}
-		if many.Table().Read(at, &y); x != y {
-			t.Errorf("%+v and %+v", x, y)
-		}
-	}
-}
-
 // The whole way of a datagram allocates nothing, with rules too.
 func TestDatagramAllocs(t *testing.T) {
 	cfg := loopback(t, "127.0.0.1", 1)
@@ -351,7 +304,7 @@ func TestDatagramAllocs(t *testing.T) {
 		for _, b := range list {
 			w.datagram(&source, b)
 		}
-		w.burst.flush(w.half)
+		w.burst.Flush(w.half)
 		w.spread.Work(w.half, 10)
 	}); n != 0 {
 		t.Errorf("%v allocations for three datagrams", n)

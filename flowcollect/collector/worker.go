@@ -11,6 +11,7 @@ import (
 
 	"github.com/weir-ddos/weir/dataplane/traffic"
 	"github.com/weir-ddos/weir/dataplane/wire"
+	"github.com/weir-ddos/weir/flowcollect/charge"
 	"github.com/weir-ddos/weir/flowcollect/ipfix"
 	"github.com/weir-ddos/weir/flowcollect/listen"
 	"github.com/weir-ddos/weir/flowcollect/netflow"
@@ -95,7 +96,7 @@ type worker struct {
 	dg   record.Datagram
 	tick time.Duration // the nominal length of an epoch
 
-	burst burst
+	burst charge.Burst
 
 	filters *filters // where filter is from
 	filter  keeper   // nil keeps everything
@@ -164,7 +165,7 @@ func (w *worker) work(n int) {
 	for i := 0; i < n; {
 		i = w.datagrams(i, n)
 	}
-	w.burst.flush(w.half)
+	w.burst.Flush(w.half)
 	if w.filter != nil {
 		w.filter.Flush()
 	}
@@ -289,7 +290,9 @@ func (w *worker) Record(r *record.Record) {
 	}
 	e.rate, e.rateFrom, e.rateOf = r.SamplingRate, r.RateFrom, r.Protocol
 	n := traffic.Counter{Packets: r.Scale(r.Packets), Bytes: r.Scale(r.Bytes)}
-	e.charged.dropsReported.Add(traffic.Counter{Packets: r.Scale(r.DroppedPackets), Bytes: r.Scale(r.DroppedBytes)})
+	if r.DroppedPackets|r.DroppedBytes != 0 {
+		e.charged.dropsReported.Add(traffic.Counter{Packets: r.Scale(r.DroppedPackets), Bytes: r.Scale(r.DroppedBytes)})
+	}
 	if r.Dropped {
 		e.charged.dropped.Add(n)
 	}
@@ -318,25 +321,24 @@ func (w *worker) Record(r *record.Record) {
 // A SYN among the flags of a flow that was also acknowledged is one packet of it, not all: counted as SYN, a download would be
 // a SYN flood. All packets of a flow that never acknowledged anything are SYNs (and what it got as an answer).
 func (w *worker) charge(r *record.Record, n traffic.Counter, d time.Duration) {
-	t := traffic.Record{Src: r.Src, Dst: r.Dst, Class: r.Class(), Counter: n}
-	if syn := t.Class == traffic.ClassTCPSYN || t.Class == traffic.ClassTCPSYNFragment; syn && r.TCPFlags&wire.FlagACK != 0 && r.Packets > 1 {
+	class := r.Class()
+	if syn := class == traffic.ClassTCPSYN || class == traffic.ClassTCPSYNFragment; syn && r.TCPFlags&wire.FlagACK != 0 && r.Packets > 1 {
 		one := traffic.Counter{Packets: min(r.Scale(1), n.Packets), Bytes: min(r.Scale(synBytes), n.Bytes/r.Packets)}
-		t.Counter = one
-		w.put(&t, d)
-		t.Counter = traffic.Counter{Packets: n.Packets - one.Packets, Bytes: n.Bytes - one.Bytes}
-		t.Class -= traffic.ClassTCPSYN - traffic.ClassTCP
+		w.put(r, class, one, d)
+		n = traffic.Counter{Packets: n.Packets - one.Packets, Bytes: n.Bytes - one.Bytes}
+		class -= traffic.ClassTCPSYN - traffic.ClassTCP
 	}
-	w.put(&t, d)
+	w.put(r, class, n, d)
 }
 
-// put adds one record at once or over its time.
-func (w *worker) put(t *traffic.Record, d time.Duration) {
+// put adds a record, or a part of it, at once or over its time.
+func (w *worker) put(r *record.Record, class traffic.Class, n traffic.Counter, d time.Duration) {
 	if d > w.tick {
-		w.spread.Add(w.half, t, w.now, d)
+		w.spread.Add(w.half, &traffic.Record{Src: r.Src, Dst: r.Dst, Class: class, Counter: n}, w.now, d)
 		return
 	}
 	w.atOnce++
-	w.burst.add(w.half, w.c.deps.Internal, t)
+	w.burst.Add(w.half, w.c.deps.Internal, &r.Src, &r.Dst, class, n)
 }
 
 // synBytes is the length of an ordinary SYN over IPv4.

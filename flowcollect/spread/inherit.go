@@ -1,6 +1,10 @@
 package spread
 
-import "github.com/weir-ddos/weir/dataplane/traffic"
+import (
+	"runtime"
+
+	"github.com/weir-ddos/weir/dataplane/traffic"
+)
 
 // Inherit takes over what o was still to charge; o is not changed and must not be used meanwhile. What is left of an entry is spread
 // evenly over the time that is left to it: the shape within that time is lost, no packet is. It is called after Begin.
@@ -10,14 +14,17 @@ func (s *Spreader) Inherit(h *traffic.Half, o *Spreader) {
 		if e.left == (traffic.Counter{}) {
 			continue
 		}
-		p := s.rest(&e.ring, e.size)
-		k := e.key
+		p, k := s.rest(&e.ring, e.size), e.key
+		i := -1
 		if e.scope == host {
-			s.addRow(h, &k.addr, k.dir, k.class, &p)
-			continue
+			i = s.find(h, &k, s.table.hash(&k))
+		} else {
+			i = s.coarse(k)
 		}
-		s.join(h, &s.table.entries[s.coarse(k)], &p)
+		s.join(h, &s.table.entries[i], &p)
 	}
+	s.burst.Flush(h)
+	runtime.KeepAlive(o) // its entries are in memory of its own
 	for f := range o.totals {
 		for d := range o.totals[f] {
 			for c := range o.totals[f][d] {
@@ -54,5 +61,7 @@ func (s *Spreader) rest(r *ring, size uint8) plan {
 	if r.now != (traffic.Counter{}) {
 		end = max(end, (first+1)<<shift)
 	}
-	return plan{rest: r.left, begin: s.due, end: s.due + min(end-r.paid, fitBins<<shift), size: size}
+	p := plan{rest: r.left, begin: s.due, end: s.due + min(end-r.paid, fitBins<<shift), size: size}
+	p.cut()
+	return p
 }

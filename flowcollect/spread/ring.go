@@ -11,6 +11,26 @@ type plan struct {
 	first, rest traffic.Counter
 	begin, end  int64
 	size        uint8
+
+	// What cut made of it: the bins that begin and end lie in, what falls into the first, into each of those between, and into the last.
+	from, to         int64
+	head, each, tail traffic.Counter
+}
+
+// cut cuts the rest into what falls into bins. Every ring that the record is put into takes the same pieces.
+func (p *plan) cut() {
+	shift := minShift + uint(p.size)
+	p.from, p.to = p.begin>>shift, (p.end-1)>>shift
+	p.tail = p.rest
+	if p.from >= p.to {
+		return
+	}
+	p.head = share(p.tail, (p.from+1)<<shift-p.begin, p.end-p.begin)
+	subtract(&p.tail, p.head)
+	if inner := p.to - p.from - 1; inner > 0 {
+		p.each = share(p.tail, 1<<shift, p.end-(p.from+1)<<shift)
+		subtract(&p.tail, traffic.Counter{Packets: p.each.Packets * uint64(inner), Bytes: p.each.Bytes * uint64(inner)})
+	}
 }
 
 // sizeOf is the size of the narrowest bins of which fitBins hold d.
@@ -43,22 +63,13 @@ type bin struct {
 
 // put adds the rest of a record. It begins where the ring has been charged until.
 func (r *ring) put(p *plan) {
-	shift := minShift + uint(p.size)
-	first, last := p.begin>>shift, (p.end-1)>>shift
 	r.left.Add(p.rest)
-	tail := p.rest
-	if first < last {
-		head := share(tail, (first+1)<<shift-p.begin, p.end-p.begin)
-		r.now.Add(head)
-		subtract(&tail, head)
-		if inner := last - first - 1; inner > 0 {
-			each := share(tail, 1<<shift, p.end-(first+1)<<shift)
-			r.bins[(first+1)&(numBins-1)].step.Add(each)
-			subtract(&r.bins[last&(numBins-1)].step, each)
-			subtract(&tail, traffic.Counter{Packets: each.Packets * uint64(inner), Bytes: each.Bytes * uint64(inner)})
-		}
+	r.now.Add(p.head)
+	if p.to-p.from > 1 {
+		r.bins[(p.from+1)&(numBins-1)].step.Add(p.each)
+		subtract(&r.bins[p.to&(numBins-1)].step, p.each)
 	}
-	r.bins[last&(numBins-1)].addTail(tail, p.end)
+	r.bins[p.to&(numBins-1)].addTail(p.tail, p.end)
 }
 
 // addTail adds the end of a record.

@@ -2,10 +2,13 @@ package spread
 
 import (
 	"errors"
-	"hash/maphash"
+	"fmt"
+	"runtime"
 	"time"
 
+	"github.com/weir-ddos/weir/dataplane/arena"
 	"github.com/weir-ddos/weir/dataplane/traffic"
+	"github.com/weir-ddos/weir/flowcollect/charge"
 )
 
 // Bounds.
@@ -24,7 +27,7 @@ const (
 )
 
 // EntrySize is the memory in bytes that an entry takes, its part of the index included.
-const EntrySize = 720 + 8
+const EntrySize = 768 + 16
 
 // Config sizes a Spreader.
 type Config struct {
@@ -84,6 +87,7 @@ type entry struct {
 	key
 	hash uint32
 	ring
+	_ [48]byte // to a line
 }
 
 // Spreader keeps what one shard is still to be charged with.
@@ -99,6 +103,9 @@ type Spreader struct {
 	due   int64 // until when this epoch is charged, in the Spreader's time
 	next  int   // entries before it have been charged until due
 	stats Stats
+
+	queue queue
+	burst charge.Burst // what entries are charged with
 }
 
 // New takes the memory for all entries; what is never used costs address space only.
@@ -107,7 +114,11 @@ func New(cfg Config) (*Spreader, error) {
 		return nil, err
 	}
 	s := &Spreader{cfg: cfg}
-	s.table.init(cfg.Entries, maphash.MakeSeed())
+	if err := s.table.init(cfg.Entries); err != nil {
+		return nil, fmt.Errorf("spread: %w", err)
+	}
+	// A successor may still read what is left after the owner has gone (Inherit), so the memory goes when nobody can any more.
+	runtime.AddCleanup(s, func(a *arena.Arena) { _ = a.Free() }, s.table.memory)
 	return s, nil
 }
 
@@ -161,11 +172,22 @@ func (s *Spreader) workTotals(h *traffic.Half) {
 }
 
 // Work charges up to budget entries with their part of the epoch, and says whether all have been. The owner calls it
-// between bursts, so that no socket waits for a long table.
+// between bursts, so that no socket waits for a long table. What is queued is charged first.
 func (s *Spreader) Work(h *traffic.Half, budget int) bool {
+	s.Flush(h)
+	done := s.work(h, budget)
+	s.burst.Flush(h)
+	return done
+}
+
+func (s *Spreader) work(h *traffic.Half, budget int) bool {
+	fetched := s.next
 	for s.next < len(s.table.entries) {
 		if budget--; budget < 0 {
 			return false
+		}
+		if s.next >= fetched {
+			fetched = s.prefetch(s.next)
 		}
 		e := &s.table.entries[s.next]
 		s.charge(h, e)
@@ -184,15 +206,21 @@ func (s *Spreader) charge(h *traffic.Half, e *entry) {
 	if n == (traffic.Counter{}) {
 		return
 	}
+	s.row(h, e, n)
+}
+
+// row charges what an entry stands for.
+func (s *Spreader) row(h *traffic.Half, e *entry, n traffic.Counter) {
 	if e.scope == host {
-		h.AddRow(&e.addr, e.dir, e.class, n)
+		s.burst.Row(h, &e.addr, h.Nets().Lookup(&e.addr), e.dir, e.class, n)
 		return
 	}
 	h.AddOverflow(&e.addr, e.dir, e.class, n)
 }
 
-// Add charges a record that arrived at now, in the shard's clock, and reports the given duration. What is not longer than a
-// tick is charged at once. It returns the record's direction.
+// Add charges a record that arrived at now, in the shard's clock, and reports the given duration: its totals now, its rows with the next
+// Flush or Work, one of which the owner calls before the half changes. What is not longer than a tick is charged at once. It returns the
+// record's direction.
 func (s *Spreader) Add(h *traffic.Half, r *traffic.Record, now int64, duration time.Duration) traffic.Direction {
 	if duration <= s.cfg.Tick || r.Class >= traffic.NumClasses || !s.begun {
 		s.stats.AtOnce++
@@ -201,8 +229,14 @@ func (s *Spreader) Add(h *traffic.Half, r *traffic.Record, now int64, duration t
 	d := int64(min(duration, Longest))
 	s.stats.Spread++
 	at := min(s.now+min(max(now-s.began, 0), int64(s.cfg.Tick)), s.due)
-	p := plan{first: share(r.Counter, s.due-at, d), rest: r.Counter, begin: s.due, end: at + d, size: sizeOf(d)}
+	p := s.queue.plan()
+	if p == nil {
+		s.Flush(h)
+		p = s.queue.plan()
+	}
+	*p = plan{first: share(r.Counter, s.due-at, d), rest: r.Counter, begin: s.due, end: at + d, size: sizeOf(d)}
 	subtract(&p.rest, p.first)
+	p.cut()
 
 	src, dst := h.Nets().Lookup(&r.Src), h.Nets().Lookup(&r.Dst)
 	dir := traffic.DirectionOf(src, dst)
@@ -212,30 +246,16 @@ func (s *Spreader) Add(h *traffic.Half, r *traffic.Record, now int64, duration t
 	if total.left == (traffic.Counter{}) {
 		*total = ring{paid: s.due}
 	}
-	total.put(&p)
+	total.put(p)
 	s.stats.Pending.Add(p.rest)
 	in, out := s.cfg.Internal.Rows(dir)
 	if in {
-		s.addRow(h, &r.Dst, traffic.Incoming, r.Class, &p)
+		s.queue.row(key{addr: r.Dst, dir: traffic.Incoming, class: r.Class, size: p.size})
 	}
 	if out {
-		s.addRow(h, &r.Src, traffic.Outgoing, r.Class, &p)
+		s.queue.row(key{addr: r.Src, dir: traffic.Outgoing, class: r.Class, size: p.size})
 	}
 	return dir
-}
-
-// addRow charges the first part to one row and puts the rest into its entry.
-func (s *Spreader) addRow(h *traffic.Half, addr *[16]byte, d traffic.Direction, class traffic.Class, p *plan) {
-	i := s.find(h, addr, d, class, p.size)
-	e := &s.table.entries[i]
-	if p.first != (traffic.Counter{}) {
-		if e.scope == host {
-			h.AddRow(addr, d, class, p.first)
-		} else {
-			h.AddOverflow(&e.addr, d, class, p.first)
-		}
-	}
-	s.join(h, e, p)
 }
 
 // join puts the rest of a plan into an entry.
@@ -248,15 +268,15 @@ func (s *Spreader) join(h *traffic.Half, e *entry, p *plan) {
 	e.put(p)
 }
 
-// find returns the entry of a row, or of what stands for it when there is no room.
-func (s *Spreader) find(h *traffic.Half, addr *[16]byte, d traffic.Direction, class traffic.Class, size uint8) int {
-	k := key{addr: *addr, dir: d, class: class, size: size}
-	if i := s.table.get(&k, s.table.forHosts()); i >= 0 {
+// find returns the entry of a host's key, whose hash is given, or of what stands for it when there is no room.
+func (s *Spreader) find(h *traffic.Half, host *key, hash uint32) int {
+	if i := s.table.get(host, hash, s.table.forHosts()); i >= 0 {
 		return i
 	}
 	s.stats.Coarse++
+	k := *host
 	k.scope = network
-	if n := h.Nets().Place(h.Nets().Lookup(addr)).Network; n >= 0 {
+	if n := h.Nets().Place(h.Nets().Lookup(&k.addr)).Network; n >= 0 {
 		k.addr = h.Nets().Networks()[n].Addr().As16()
 	} else {
 		k.addr, k.scope = [16]byte{}, everything
@@ -267,10 +287,10 @@ func (s *Spreader) find(h *traffic.Half, addr *[16]byte, d traffic.Direction, cl
 // coarse returns the entry of a key that is no host's.
 func (s *Spreader) coarse(k key) int {
 	if k.scope == network {
-		if i := s.table.get(&k, s.table.forNetworks()); i >= 0 {
+		if i := s.table.get(&k, s.table.hash(&k), s.table.forNetworks()); i >= 0 {
 			return i
 		}
 	}
 	k.addr, k.scope = [16]byte{}, everything
-	return s.table.get(&k, cap(s.table.entries)) // room is kept for every such key
+	return s.table.get(&k, s.table.hash(&k), cap(s.table.entries)) // room is kept for every such key
 }
