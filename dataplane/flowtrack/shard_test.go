@@ -142,7 +142,11 @@ func TestWhileTheOwnerRuns(t *testing.T) {
 	var total uint64
 	sets := uint64(1)
 	deadline := time.Now().Add(20 * time.Second)
-	for tick := range 2000 {
+	ticks := 2000
+	if testing.Short() {
+		ticks = 300
+	}
+	for tick := range ticks {
 		keep := tick%3 != 0
 		if !keep {
 			sets++

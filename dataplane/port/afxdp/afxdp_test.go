@@ -89,6 +89,9 @@ func TestConformance(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
+			if tc.options["observe"] == true {
+				canObserve(t)
+			}
 			porttest.Run(t, porttest.Driver{
 				Live:    live(tc.options),
 				Missing: port.Config{Driver: "afxdp", Device: "nosuchdev0"},
