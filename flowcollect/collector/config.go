@@ -37,7 +37,7 @@ type Config struct {
 	// interval. Zero takes records as they come.
 	SpreadMin time.Duration `json:"spread_min"`
 	// SpreadHosts is how many hosts, directions and classes with long records one socket can spread at a time, 1024 to
-	// 16777216. What does not fit is spread for its network. Each takes 728 bytes when used.
+	// 16777216. What does not fit is spread for its network. Each takes 784 bytes when used.
 	SpreadHosts int `json:"spread_hosts"`
 	// Dropped says what becomes of flows that the router says it did not forward: count (the target is under attack all the
 	// same, and stays banned while the router drops) or ignore.
