@@ -50,7 +50,7 @@ fuzz: ## a minute of fuzzing for every fuzz target
 		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-60s} $$p || exit 1; done; done
 
 bench: build ## the figures of the README, one table
-	@if [ "$$(id -u)" = 0 ]; then tools/setup/debian.sh $(RUN_PACKAGES); fi
+	@if [ "$$(id -u)" = 0 ]; then tools/setup/debian.sh $(RUN_PACKAGES) $(DPDK_PACKAGES) dpdk-dev; fi
 	$(GO) run ./bench
 
 install: build ## /usr/bin, systemd unit, example configuration
@@ -66,6 +66,7 @@ clean: ## remove what was built
 # DPDK: its flags come through the environment, since Go refuses some of them in #cgo lines.
 DPDK_PACKAGES := libdpdk-dev pkg-config gcc libc6-dev libpcap-dev
 DPDK_ENV = CGO_ENABLED=1 CGO_CFLAGS="$$(pkg-config --cflags libdpdk) -O3" CGO_LDFLAGS="$$(pkg-config --libs libdpdk)"
+DPDK_TESTED := ./dataplane/port/dpdk/... ./dataplane/port/pcaplive/... ./appliance/e2e/dpdk
 
 .PHONY: build-dpdk test-dpdk
 
@@ -73,12 +74,14 @@ build-dpdk: ## bin/weir-dpdk: the product with DPDK and live libpcap, by cgo
 	@tools/setup/debian.sh $(DPDK_PACKAGES)
 	$(DPDK_ENV) $(GO) build -tags dpdk,pcap -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/weir-dpdk ./appliance/cmd/weir
 
-test-dpdk: ## the cgo drivers on virtual devices
-	@tools/setup/debian.sh $(DPDK_PACKAGES) iproute2 ethtool
-	@if ! pkg-config --exists libdpdk 2>/dev/null; then echo "test-dpdk: skipped, DPDK is not installed (see above)"; exit 0; fi; set -ex; \
+test-dpdk: ## the cgo drivers, and the product built with them, on virtual devices
+	@tools/setup/debian.sh $(DPDK_PACKAGES) dpdk-dev iproute2 ethtool
+	@if ! pkg-config --exists libdpdk 2>/dev/null; then echo "test-dpdk: skipped, DPDK is not installed (see above)"; exit 0; fi; set -e; \
 	export $(DPDK_ENV); \
-	$(GO) vet -tags dpdk,pcap ./dataplane/port/dpdk/... ./dataplane/port/pcaplive/... ./appliance/cmd/weir; \
-	$(GO) test -tags dpdk,pcap -count=1 -timeout 5m ./dataplane/port/dpdk/... ./dataplane/port/pcaplive/...
+	echo "$(GO) vet, $(GO) test -tags dpdk,pcap $(DPDK_TESTED) ./bench/dpdk/..."; \
+	$(GO) vet -tags dpdk,pcap $(DPDK_TESTED) ./appliance/cmd/weir ./bench/dpdk/...; \
+	$(GO) test -tags dpdk,pcap -count=1 -timeout 5m $(DPDK_TESTED); \
+	$(GO) test -tags dpdk -count=1 -timeout 5m ./bench/dpdk/...
 
 .PHONY: build-snabb test-snabb
 

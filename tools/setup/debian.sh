@@ -21,10 +21,10 @@ if [ "$(id -u)" != 0 ]; then
 fi
 echo "setup: installing$missing"
 log=$(mktemp)
-# RUNLEVEL=1 keeps the packages from starting their services.
+# Another apt on the machine is waited for. RUNLEVEL=1 keeps the packages from starting their services.
 $sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 sh -c "
-	apt-get install -y --no-install-recommends $missing ||
-	{ apt-get update && apt-get install -y --no-install-recommends $missing; }" >"$log" 2>&1 </dev/null || {
+	install='apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=120'
+	\$install $missing || { apt-get update && \$install $missing; }" >"$log" 2>&1 </dev/null || {
 	tail -3 "$log" >&2
 	rm -f "$log"
 	fail "apt-get failed"
