@@ -114,7 +114,7 @@ func newPrinter(out *bufio.Writer, o options) (*printer, error) {
 		return nil, err
 	}
 	deps := dataset.Deps{Templates: templates, Sampling: rates, Wire: &wire.Decoder{}}
-	return &printer{out: out, json: o.json, netflow: netflow.New(deps), ipfix: ipfix.New(deps), sflow: sflow.New(sflow.Config{}, nil)}, nil
+	return &printer{out: out, json: o.json, netflow: netflow.New(deps), ipfix: ipfix.New(deps), sflow: sflow.New(sflow.Config{Heads: true}, nil)}, nil
 }
 
 // file reads every datagram of one capture.

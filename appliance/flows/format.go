@@ -48,6 +48,11 @@ type flow struct {
 	DroppedBytes   uint64 `json:"dropped_bytes,omitempty"`
 	Template       uint16 `json:"template,omitempty"`
 	Fragment       bool   `json:"fragment,omitempty"`
+	TOS            uint8  `json:"tos,omitempty"`
+	TTL            uint8  `json:"ttl,omitempty"`
+	// ICMPType and ICMPCode are null when they were not exported.
+	ICMPType *uint8 `json:"icmp_type,omitempty"`
+	ICMPCode *uint8 `json:"icmp_code,omitempty"`
 }
 
 func (p *printer) object(r *record.Record) error {
@@ -57,7 +62,10 @@ func (p *printer) object(r *record.Record) error {
 		SamplingRate: json.Number(number(r.SamplingRate)), SamplingFrom: r.RateFrom.String(), Start: when(r.Start), End: when(r.End),
 		Dropped: r.Dropped, Kind: r.Kind.String(), Direction: r.Direction.String(), Input: r.Input, Output: r.Output, SrcAS: r.SrcAS,
 		DstAS: r.DstAS, VLAN: r.SrcVLAN, MPLSLabel: r.MPLSLabel, DroppedPackets: r.DroppedPackets, DroppedBytes: r.DroppedBytes,
-		Template: r.Template, Fragment: r.Fragment,
+		Template: r.Template, Fragment: r.Fragment, TOS: r.TOS, TTL: r.TTL,
+	}
+	if r.Has&record.HasICMP != 0 {
+		f.ICMPType, f.ICMPCode = &r.ICMPType, &r.ICMPCode
 	}
 	if r.Has&record.HasSrc != 0 {
 		a := address(&r.Src)

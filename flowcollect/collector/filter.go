@@ -60,6 +60,7 @@ func (w *worker) refilter() {
 		return
 	}
 	w.filter = k
+	w.sflow.ReadHeads(true)
 }
 
 func (w *worker) unfilter() {
@@ -67,4 +68,5 @@ func (w *worker) unfilter() {
 		w.filter.Close()
 	}
 	w.filter = nil
+	w.sflow.ReadHeads(false)
 }

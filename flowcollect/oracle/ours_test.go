@@ -45,7 +45,7 @@ func newDecoder(t testing.TB) *decoder {
 		t.Fatal(err)
 	}
 	deps := dataset.Deps{Templates: reg, Sampling: table, Wire: &wire.Decoder{}}
-	return &decoder{netflow: netflow.New(deps), ipfix: ipfix.New(deps), sflow: sflowdec.New(sflowdec.Config{}, nil)}
+	return &decoder{netflow: netflow.New(deps), ipfix: ipfix.New(deps), sflow: sflowdec.New(sflowdec.Config{Heads: true}, nil)}
 }
 
 // Record keeps what goflow2 has a counterpart of.

@@ -45,7 +45,9 @@ func (d *Decoder) emit() {
 	switch {
 	case a != nil:
 		r.SetIP(a)
-		r.SetHead(p.link, p.head, a)
+		if d.cfg.Heads {
+			r.SetHead(p.link, p.head, a)
+		}
 	case p.fields != nil:
 		if r.Kind == record.Section {
 			r.Kind = record.Data
@@ -66,7 +68,9 @@ func (d *Decoder) emit() {
 	d.out.Record(r)
 	if b != nil {
 		r.SetIP(b)
-		r.SetHead(p.link, p.head, b)
+		if d.cfg.Heads {
+			r.SetHead(p.link, p.head, b)
+		}
 		r.Kind = record.SectionTunnel
 		d.length(b)
 		d.out.Record(r)

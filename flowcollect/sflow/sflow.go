@@ -25,6 +25,8 @@ type Config struct {
 	Wire wire.Decoder
 	// Bytes is what Record.Bytes counts.
 	Bytes ByteCount
+	// Heads reads type of service and ICMP type of sampled headers too: nothing that counts needs them, but filters may.
+	Heads bool
 }
 
 // Visitor takes what is no record.
@@ -56,6 +58,9 @@ type Decoder struct {
 
 // New returns a decoder. visitor may be nil.
 func New(cfg Config, visitor Visitor) *Decoder { return &Decoder{cfg: cfg, visitor: visitor} }
+
+// ReadHeads changes Config.Heads.
+func (d *Decoder) ReadHeads(on bool) { d.cfg.Heads = on }
 
 // Agent is the agent address of the datagram that is or was last read, IPv4 v4-mapped. With Record.Domain, the sub-agent, it is what a
 // datagram's sequence number counts for.

@@ -370,3 +370,20 @@ func TestHeaderCodes(t *testing.T) {
 		t.Errorf("agent %v", d.Agent())
 	}
 }
+
+// Type of service and ICMP type of a sampled header, when somebody asks.
+func TestHeads(t *testing.T) {
+	t.Parallel()
+	v4 := packetbuild.Ether().IPv4("10.0.0.1", "192.168.1.9").ICMP(8, 0).Payload(20).Bytes()
+	v6 := packetbuild.Ether().VLAN(7).IPv6("2001:db8::1", "2001:db8::2").ICMPv6(128, 1).Payload(20).Bytes()
+	v4[15], v6[18], v6[19] = 0xb8, 0x6b, 0x80
+	for i, frame := range [][]byte{v4, v6} {
+		r := one(t, decode(Config{Heads: true}, v5(flow(raw(frame)))))
+		if r.TOS != 0xb8 || r.Has&record.HasICMP == 0 || r.ICMPType != []uint8{8, 128}[i] || r.ICMPCode != uint8(i) || r.TTL != 64 {
+			t.Errorf("%+v", r)
+		}
+		if r := one(t, decode(Config{}, v5(flow(raw(frame))))); r.TOS != 0 || r.Has&record.HasICMP != 0 || r.TTL != 64 {
+			t.Errorf("nobody asked: %+v", r)
+		}
+	}
+}
