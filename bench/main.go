@@ -44,12 +44,14 @@ type scenario struct {
 var scenarios = []scenario{
 	{"prefixes", "two lookups among 100,000 configured prefixes", false, prefixes},
 	{"memory", "parse, look up, classify, count from memory, next to a loop that only touches the same memory", false, memoryPath},
-	{"tick", "a whole tick of the control plane with a million active hosts", false, ticks},
+	{"tick", "a whole tick of the control plane with 1 M and 4 M active hosts, alone and beside a worker at full rate", false, ticks},
+	{"scale", "two workers next to one", false, twoWorkers},
 	{"ports", "CPU a packet through AF_XDP and AF_PACKET on veth, next to bare counters on the same socket", false, portsPath},
 	{"dpdk", "the product through DPDK's virtual devices, next to dpdk-testpmd that only receives", false, dpdkPath},
 	{"blackholes", "10,000 routes from the wanted set to BIRD", true, blackholes},
 	{"latency", "first packet of an attack to the route at BIRD", true, firstPacketToRoute},
 	{"flows", "flow records: decode, sample, count, next to goflow2; and received over loopback", false, flowRecords},
+	{"soak", "the program at full rate for ten minutes, with commits and API queries: accounting, memory, gaps", true, soaked},
 }
 
 func main() {

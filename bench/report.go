@@ -14,7 +14,7 @@ type Row struct {
 	// Scenario and Case say what was measured.
 	Scenario string `json:"scenario"`
 	Case     string `json:"case"`
-	// Median, Min and Max are over Runs repetitions, in Unit: ns, ms, s, Mpps or B.
+	// Median, Min and Max are over Runs repetitions, in Unit: ns, ms, s, Mpps, B, or x for a ratio.
 	Unit   string  `json:"unit"`
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
@@ -99,6 +99,8 @@ func bare(v float64, unit string) string {
 	digits := 0
 	switch {
 	case unit == "B" || unit == "":
+	case unit == "x":
+		digits = 2
 	case unit == "s" && v < 10:
 		digits = 3
 	case v < 100:

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/weir-ddos/weir/bench/feed"
+	"github.com/weir-ddos/weir/bench/scale"
+	"github.com/weir-ddos/weir/bench/soak"
+	"github.com/weir-ddos/weir/bench/tick"
+)
+
+// twoWorkers holds the ratio by run time against the target: what neighbours on the machine take is not in it.
+func twoWorkers(ctx context.Context, b *bench) error {
+	repeat, length := 7, time.Second
+	if b.quick {
+		repeat, length = 2, 200*time.Millisecond
+	}
+	for _, hosts := range []int{1 << 16, 1 << 20} {
+		for _, v6 := range []bool{false, true} {
+			r, err := scale.Run(ctx, scale.Case{Config: feed.Config{Hosts: hosts, IPv6: v6}, Time: length, Repeat: repeat})
+			if err != nil {
+				return err
+			}
+			byCPU, byClock := r.Ratios()
+			var one, two []float64
+			for _, x := range r.One {
+				one = append(one, x.CPU/1e6)
+			}
+			for _, x := range r.Two {
+				two = append(two, x.CPU/1e6)
+			}
+			out := row("scale", fmt.Sprintf("%s, hosts and flows, %s active, two workers by one", familyName(v6), count(hosts)), "x", byCPU)
+			out.Beside = []Beside{
+				{"by the clock", byClock[len(byClock)/2], "x"},
+				{"one", row("", "", "", one).Median, "Mpps"}, {"two", row("", "", "", two).Median, "Mpps"},
+			}
+			out.Targets = []Target{{Limit: 1.9, Value: out.Median, Unit: "x", AtLeast: true}}
+			b.add(out)
+		}
+	}
+	return nil
+}
+
+// loadedTicks is the tick beside a worker at full rate. The target is held against the slowest; a paced worker may lose a tenth of a
+// per mille more with ticks than without, since a neighbour on the machine takes more than that.
+func loadedTicks(ctx context.Context, b *bench) error {
+	for _, size := range []struct {
+		hosts int
+		limit float64
+	}{{1 << 20, 100}, {1 << 22, 400}} {
+		n := 8
+		if b.quick {
+			n = 2
+		}
+		for _, c := range tick.LoadedCases(size.hosts, n) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			r, err := tick.RunLoaded(c)
+			if err != nil {
+				return err
+			}
+			out := row("tick", fmt.Sprintf("%s, %s hosts, a worker at full rate beside it", familyName(c.IPv6), count(r.Hosts)), "ms", milliseconds(r.Times))
+			out.Beside = []Beside{
+				{"CPU", 1000 * r.CPU[len(r.CPU)/2].Seconds(), "ms"},
+				{"the worker", r.Ticked.Rate / 1e6, "Mpps"}, {"without ticks", r.Alone.Rate / 1e6, "Mpps"},
+				{"longest gap", 1000 * r.Ticked.Longest.Seconds(), "ms"}, {"without ticks", 1000 * r.Alone.Longest.Seconds(), "ms"},
+				{"lost at 80 %", 1e6 * r.Paced.Lost, "ppm"}, {"without ticks", 1e6 * r.PacedAlone.Lost, "ppm"},
+			}
+			out.Targets = []Target{
+				{Limit: size.limit, Value: out.Max, Unit: "ms", Text: "the slowest"},
+				{Limit: 100, Value: max(0, 1e6*(r.Paced.Lost-r.PacedAlone.Lost)), Unit: "ppm", Text: "lost more than without ticks"},
+			}
+			b.add(out)
+		}
+	}
+	return nil
+}
+
+// soaked is ten minutes of everything. A packet that is not accounted for is a fault.
+func soaked(ctx context.Context, b *bench) error {
+	c := soak.Config{Weir: b.weir, Time: 10 * time.Minute, WarmUp: time.Minute}
+	if b.quick {
+		c.Time, c.WarmUp = 20*time.Second, 5*time.Second
+	}
+	r, err := soak.Run(ctx, c)
+	if err != nil {
+		return err
+	}
+	b.add(Row{
+		Scenario: "soak", Case: fmt.Sprintf("AF_XDP, %v, %d commits, %d API queries: packets received", c.Time, r.Commits, r.Queries), Unit: "Mpps",
+		Median: float64(r.Delivered) / r.Elapsed.Seconds() / 1e6, Runs: 1,
+		Beside: []Beside{
+			{"sent", float64(r.Sent), ""}, {"lost on the cable", float64(r.Sent - r.Delivered), ""}, {"counted", float64(r.Counted), ""},
+			{"dropped by the port", float64(r.Dropped), ""}, {"busy", 100 * r.Busy, "%"}, {"longest tick", 1000 * r.TickLongest.Seconds(), "ms"},
+		},
+	})
+	mib := func(n int64) float64 { return float64(n) / (1 << 20) }
+	b.add(Row{
+		Scenario: "soak", Case: "memory of the program", Unit: "MiB", Median: mib(r.RSS), Min: mib(r.RSS), Max: mib(r.Peak), Runs: 1,
+		Targets: []Target{{Limit: 2, Value: max(0, 100*float64(r.Growth)/float64(r.RSS)), Unit: "%", Text: "growth"}},
+	})
+	gaps := Row{
+		Scenario: "soak", Case: "longest gap between two polls of the pinned worker", Unit: "ms", Median: 1000 * r.Longest.Seconds(), Runs: 1,
+		Targets: []Target{{Limit: 5, Value: 1000 * r.Longest.Seconds(), Unit: "ms"}},
+	}
+	gaps.Beside = histogram(&r)
+	b.add(gaps)
+	if n := r.Unaccounted(); n != 0 {
+		return fmt.Errorf("%d packets more were counted or reported lost than came", n)
+	}
+	return nil
+}
+
+// histogram is the gaps by length, without the lengths that there are none of.
+func histogram(r *soak.Result) (list []Beside) {
+	for _, g := range r.Gaps {
+		name := "longer"
+		if g.Below > 0 {
+			name = "< " + time.Duration(g.Below*float64(time.Second)).Round(100*time.Nanosecond).String()
+		}
+		if g.Count > 0 {
+			list = append(list, Beside{name, float64(g.Count), ""})
+		}
+	}
+	return list
+}
