@@ -21,54 +21,77 @@ type sequenceKey struct {
 	agent    [16]byte // sFlow's; zero otherwise
 }
 
+// numbering is by what an exporter numbers its datagrams.
+type numbering uint8
+
+// The ways that are met. By the standards a datagram's number is how many units there were before it (RFC 7011 3.1, with records of
+// options). Others count a datagram's own records in: Open vSwitch's NetFlow v5, and softflowd's IPFIX, which leaves options out.
+const (
+	before numbering = iota
+	inclusive
+	beforeData
+	inclusiveData
+	numNumberings
+)
+
 // sequence follows one sequence number.
 type sequence struct {
-	next  uint32 // of a datagram that numbers itself by what was sent before it (RFC 7011 3.1), as it should
-	last  uint32 // number of the datagram before
-	known bool   // next and last are
-	// inclusive is set for an exporter that counts a datagram's own records in (softflowd's IPFIX, Open vSwitch's NetFlow v5).
-	inclusive bool
-	uptime    uint32
-	got       uint64 // in its own units, as lost
-	lost      uint64
-	late      uint64
-	restart   uint64
+	last        uint32 // number of the datagram before
+	units, data uint32 // in it: all, and without options
+	known       bool   // all of that is
+	numbering   numbering
+	fits        [numNumberings]uint32 // how often each explained a number exactly
+	uptime      uint32
+	got         uint64 // in its own units, as lost
+	lost        uint64
+	late        uint64
+	restart     uint64
 }
 
 // see takes the header of a datagram.
 func (s *sequence) see(h *record.Header) {
 	began := s.known && h.Protocol != record.IPFIX && h.Uptime < s.uptime && s.uptime-h.Uptime > overtaken && s.uptime-h.Uptime < 1<<31
-	ahead := s.ahead(h)
-	after := h.Sequence + h.Units
+	var ahead int32
+	if s.known {
+		ahead = s.ahead(h)
+	}
 	s.got += uint64(h.Units)
 	switch {
 	case !s.known:
-		s.next = after
 	case began && (ahead < 0 || ahead > reordered), ahead < -reordered, ahead > missing:
 		s.restart++
-		s.next = after
 	case ahead >= 0:
 		s.lost += uint64(ahead)
-		s.next = after
 	default: // it was taken for lost
 		s.late++
 		s.lost -= min(s.lost, uint64(h.Units))
 		return
 	}
-	s.uptime, s.last = h.Uptime, h.Sequence
+	s.uptime, s.last, s.units, s.data = h.Uptime, h.Sequence, h.Units, h.Units-h.Options
 	// After a set whose template is unknown nobody knows how many records it had (RFC 7011 3.1 counts them).
 	s.known = h.Protocol != record.IPFIX || h.KnownUnits
 }
 
-// ahead is how many units are missing before a datagram; negative when it is late. An exporter shows by which of the two rules it
-// counts whenever one fits exactly and the other does not.
+// ahead is how many units are missing before a datagram; negative when it is late. An exporter shows how it numbers by what fits exactly:
+// what did so more often than what was believed is believed from then on, the standard in doubt.
 func (s *sequence) ahead(h *record.Header) int32 {
-	proper, inclusive := int32(h.Sequence-s.next), int32(h.Sequence-s.last-h.Units)
-	if s.known && (proper == 0) != (inclusive == 0) {
-		s.inclusive = inclusive == 0
+	since := h.Sequence - s.last
+	by := [numNumberings]int32{
+		before: int32(since - s.units), inclusive: int32(since - h.Units),
+		beforeData: int32(since - s.data), inclusiveData: int32(since - (h.Units - h.Options)),
 	}
-	if s.inclusive {
-		return inclusive
+	for n, missing := range by {
+		if missing == 0 {
+			s.fits[n]++
+		}
 	}
-	return proper
+	if by[s.numbering] != 0 {
+		for n, missing := range by {
+			if n := numbering(n); missing == 0 && (s.fits[n] > s.fits[s.numbering] || s.fits[n] == s.fits[s.numbering] && n < s.numbering) {
+				s.numbering = n
+				break
+			}
+		}
+	}
+	return by[s.numbering]
 }

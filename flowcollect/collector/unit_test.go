@@ -15,6 +15,7 @@ func TestSequences(t *testing.T) {
 	t.Parallel()
 	type step struct {
 		seq, units, uptime   uint32
+		options              uint32
 		lost, late, restarts uint64
 		unknown              bool
 	}
@@ -33,11 +34,25 @@ func TestSequences(t *testing.T) {
 		{"far ahead is another sequence", record.IPFIX, []step{{seq: 0, units: 10}, {seq: 1 << 28, units: 10, restarts: 1}}},
 		{"counts its own records in", record.IPFIX, []step{{seq: 10, units: 10}, {seq: 15, units: 5}, {seq: 35, units: 20}, {seq: 65, units: 10, lost: 20}}},
 		{"a loss that looks like it", record.NetFlow5, []step{{seq: 100, units: 20}, {seq: 130, units: 30}, {seq: 160, units: 10}, {seq: 170, units: 10}}},
+		{"softflowd: its own records in, options out", record.IPFIX, []step{
+			{seq: 24, units: 25, options: 1}, {seq: 57, units: 33}, {seq: 83, units: 26}, {seq: 103, units: 21, options: 1}, {seq: 120, units: 17}, {seq: 140, units: 20},
+			{seq: 160, units: 21, options: 1}, {seq: 190, units: 10, lost: 20}, {seq: 200, units: 11, options: 1, lost: 20}, {seq: 202, units: 2, lost: 20},
+		}},
+		{"softflowd, full messages", record.IPFIX, []step{
+			{seq: 20, units: 21, options: 1}, {seq: 40, units: 20}, {seq: 60, units: 20}, {seq: 80, units: 21, options: 1}, {seq: 100, units: 20}, {seq: 107, units: 7},
+			{seq: 127, units: 21, options: 1}, {seq: 167, units: 20, lost: 20}, {seq: 174, units: 7, lost: 20},
+		}},
+		{"options count, and are lost", record.IPFIX, []step{
+			{seq: 0, units: 20}, {seq: 20, units: 5, options: 5}, {seq: 25, units: 20}, {seq: 45, units: 7, options: 2}, {seq: 54, units: 1, lost: 2}, {seq: 55, units: 3, lost: 2},
+		}},
+		{"options are left out", record.IPFIX, []step{
+			{seq: 0, units: 21, options: 1}, {seq: 20, units: 5}, {seq: 25, units: 8, options: 1}, {seq: 32, units: 20}, {seq: 62, units: 1, lost: 10},
+		}},
 		{"nobody knows how many", record.IPFIX, []step{{seq: 0, units: 1, unknown: true}, {seq: 20, units: 1}, {seq: 25, units: 1, lost: 4}}},
 	} {
 		var s sequence
 		for i, st := range c.steps {
-			s.see(&record.Header{Protocol: c.protocol, Sequence: st.seq, Units: st.units, HasSequence: true, KnownUnits: !st.unknown, Uptime: st.uptime})
+			s.see(&record.Header{Protocol: c.protocol, Sequence: st.seq, Units: st.units, HasSequence: true, Options: st.options, KnownUnits: !st.unknown, Uptime: st.uptime})
 			if s.lost != st.lost || s.late != st.late || s.restart != st.restarts {
 				t.Errorf("%s, step %d: lost %d late %d restarts %d, want %+v", c.name, i, s.lost, s.late, s.restart, st)
 			}

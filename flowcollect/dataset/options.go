@@ -21,6 +21,7 @@ func (d *Reader) options(p *template.Program, buf []byte, pos, end int) record.C
 		}
 		pos = next
 		d.units++
+		d.opts++
 		d.stats.OptionRecords++
 		if !d.announce(p) {
 			first = d.stats.Count(first, record.SamplingLimit)

@@ -31,6 +31,7 @@ type Reader struct {
 	stats *record.Stats
 	sink  record.Sink
 	units uint32
+	opts  uint32 // of them, records of options
 	// unknown is set when records were there that could not be counted.
 	unknown bool
 
@@ -56,7 +57,7 @@ func (d *Reader) Begin(key template.Key, ctx template.Context, st *record.Stats,
 	d.key, d.ctx, d.stats, d.sink = key, ctx, st, sink
 	d.sys = d.deps.Templates.System(&d.key)
 	d.view = d.deps.Sampling.View(&d.key.Exporter, d.key.Protocol, d.key.Domain)
-	d.units, d.unknown = 0, false
+	d.units, d.opts, d.unknown = 0, 0, false
 	d.came = d.came[:0]
 }
 
@@ -64,6 +65,7 @@ func (d *Reader) Begin(key template.Key, ctx template.Context, st *record.Stats,
 // data records, options included, the datagram had, and whether that is all of them.
 func (d *Reader) End() (units uint32, known bool) {
 	units, known = d.units, !d.unknown
+	d.stats.Last.Options = d.opts
 	if len(d.came) > 0 {
 		d.replay()
 	}

@@ -18,7 +18,9 @@ type Header struct {
 	Domain uint32
 	// Sequence is the header's sequence number and Units by how much the next one should be higher: flow records in v5, datagrams in v9
 	// and sFlow, data records (options included) in IPFIX. HasSequence is false in v1. In IPFIX Units is only known when KnownUnits.
-	Sequence, Units         uint32
+	Sequence, Units uint32
+	// Options is how many of the Units are records of options, in IPFIX.
+	Options                 uint32
 	HasSequence, KnownUnits bool
 	// Uptime is the exporter's uptime in ms, wrapping after 49.7 days; IPFIX has none.
 	Uptime uint32

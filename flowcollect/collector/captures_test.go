@@ -1,0 +1,95 @@
+package collector
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/weir-ddos/weir/dataplane/pcapfile"
+	"github.com/weir-ddos/weir/dataplane/wire"
+)
+
+// Nothing is lost in captures of real exporters that were made without loss: softflowd, pmacctd and Open vSwitch in all their protocols,
+// of which some do not number as the standards say.
+func TestNoLossInCaptures(t *testing.T) {
+	t.Parallel()
+	root := os.Getenv("WEIR_SHARED")
+	if root == "" {
+		root = filepath.Join("..", "..", "..", "shared")
+	}
+	files, err := filepath.Glob(filepath.Join(root, "data", "flow", "generated", "*.pcap"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) == 0 {
+		t.Skip("shared flow captures are not here (WEIR_SHARED)")
+	}
+	read := 0
+	for _, f := range files {
+		if name := filepath.Base(f); strings.Contains(name, "withdraw") || strings.Contains(name, "synthetic") || name == "truth.pcap" {
+			continue // made by hand, or no flows
+		}
+		c, err := New(loopback(t, "127.0.0.1", 1), deps(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := c.workers[0]
+		w.shard.Enter()
+		w.poll()
+		n := replay(t, w, f)
+		read += n
+		w.shard.Leave()
+		for _, e := range c.Exporters() {
+			if n == 0 || len(e.Lost) > 0 || e.Late > 0 || e.Restarts > 0 {
+				t.Errorf("%s, %d datagrams: lost %v, late %d, restarts %d", filepath.Base(f), n, e.Lost, e.Late, e.Restarts)
+			}
+		}
+		if err := errors.Join(c.Stop(), c.Free()); err != nil {
+			t.Error(err)
+		}
+	}
+	if read < 500 {
+		t.Errorf("only %d datagrams", read)
+	}
+}
+
+// replay gives a worker the UDP payloads of a capture.
+func replay(t *testing.T, w *worker, path string) (n int) {
+	t.Helper()
+	r, err := pcapfile.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for {
+		rec, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return n
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d wire.Decoder
+		var h wire.Headers
+		head := 14
+		if rec.LinkType == wire.LinkRaw {
+			head = 0
+		}
+		switch d.Decode(rec.LinkType, rec.Data, &h); h.Outer.Version {
+		case 4:
+			head += 28
+		case 6:
+			head += 48
+		}
+		if h.Outer.Proto != wire.ProtoUDP || len(rec.Data) < head {
+			continue
+		}
+		w.now, w.wall = w.c.deps.Clock(), rec.Time
+		source := h.Outer.Src
+		w.datagram(&source, rec.Data[head:])
+		n++
+	}
+}
