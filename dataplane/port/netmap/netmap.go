@@ -60,9 +60,7 @@ type queue struct {
 	received, bytes, bad, joined, cut, syncs atomic.Uint64 // written once a burst by the worker
 }
 
-type driver struct{ sys func() (system, error) }
-
-func init() { port.Register("netmap", driver{newSystem}) }
+type driver struct{ sys system }
 
 // Check implements port.Driver.
 func (driver) Check(cfg port.Config) error {
@@ -77,17 +75,13 @@ func (d driver) Open(cfg port.Config) (port.Port, error) {
 	if err != nil {
 		return nil, err
 	}
-	sys, err := d.sys()
-	if err != nil {
-		return nil, err
-	}
-	p := &Port{sys: sys, device: cfg.Device, name: n, opts: o}
+	p := &Port{sys: d.sys, device: cfg.Device, name: n, opts: o}
 	queues, err := p.countQueues(cfg.Queues)
 	if err != nil {
 		return nil, err
 	}
 	for range queues {
-		q := &queue{sys: sys, busy: o.Sync == syncBusy, wait: time.Duration(o.Wait)}
+		q := &queue{sys: d.sys, busy: o.Sync == syncBusy, wait: time.Duration(o.Wait)}
 		p.queues = append(p.queues, q)
 		p.faces = append(p.faces, q)
 	}

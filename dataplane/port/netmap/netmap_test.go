@@ -20,7 +20,7 @@ var serial atomic.Uint32
 // register makes a driver over an emulation known by a name of its own and returns that name.
 func register(e *emulation) string {
 	driverName := fmt.Sprintf("netmap-emulated-%d", serial.Add(1))
-	port.Register(driverName, driver{func() (system, error) { return e, nil }})
+	port.Register(driverName, driver{e})
 	return driverName
 }
 

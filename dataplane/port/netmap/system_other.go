@@ -2,12 +2,6 @@
 
 package netmap
 
-import (
-	"fmt"
+import "github.com/weir-ddos/weir/dataplane/port"
 
-	"github.com/weir-ddos/weir/dataplane/port"
-)
-
-func newSystem() (system, error) {
-	return nil, fmt.Errorf("%w: netmap exists on Linux and FreeBSD", port.ErrNotBuilt)
-}
+func init() { port.RegisterNotBuilt("netmap", "netmap exists on Linux and FreeBSD only") }

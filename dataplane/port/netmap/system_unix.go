@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-ddos/weir/dataplane/port"
 )
 
 const devicePath = "/dev/netmap"
@@ -16,11 +18,12 @@ const devicePath = "/dev/netmap"
 // kernel is the real system.
 type kernel struct{}
 
-func newSystem() (system, error) {
+func init() {
 	if strconv.IntSize != 64 {
-		return nil, errors.New("netmap's layout is known to this driver for 64-bit machines only")
+		port.RegisterNotBuilt("netmap", "its layout is known to this driver for 64-bit machines only")
+		return
 	}
-	return kernel{}, nil
+	port.Register("netmap", driver{kernel{}})
 }
 
 func (kernel) open() (int, error) {

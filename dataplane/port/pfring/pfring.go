@@ -67,9 +67,7 @@ func (s *stuck) look(lost, inserted, read uint64) bool {
 	return s.looks >= stuckAfter
 }
 
-type driver struct{ sys func() (system, error) }
-
-func init() { port.Register("pfring", driver{newSystem}) }
+type driver struct{ sys system }
 
 // Check implements port.Driver.
 func (driver) Check(cfg port.Config) error {
@@ -86,11 +84,7 @@ func (d driver) Open(cfg port.Config) (port.Port, error) {
 	if err != nil {
 		return nil, err
 	}
-	sys, err := d.sys()
-	if err != nil {
-		return nil, err
-	}
-	p := &Port{sys: sys, device: cfg.Device, opts: o, cluster: o.Cluster}
+	p := &Port{sys: d.sys, device: cfg.Device, opts: o, cluster: o.Cluster}
 	for range max(cfg.Queues, 1) {
 		q := &queue{wait: time.Duration(o.Wait)}
 		p.queues = append(p.queues, q)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-ddos/weir/dataplane/port"
 )
 
 // system is the part of the operating system that the driver uses: the real one, or an emulated module in tests.
@@ -31,11 +33,12 @@ type system interface {
 // kernel is the real system.
 type kernel struct{}
 
-func newSystem() (system, error) {
+func init() {
 	if strconv.IntSize != 64 {
-		return nil, errors.New("the module's layout is known to this driver for 64-bit machines only")
+		port.RegisterNotBuilt("pfring", "the module's layout is known to this driver for 64-bit machines only")
+		return
 	}
-	return kernel{}, nil
+	port.Register("pfring", driver{kernel{}})
 }
 
 func (kernel) socket() (int, error) {
