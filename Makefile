@@ -91,7 +91,7 @@ build-snabb: ## bin/weir-firehose.so: the library that Snabb loads, by cgo
 	@rm -f $(BIN)/weir-firehose.h
 
 test-snabb: ## the library in a loop like Snabb's
-	@command -v gcc >/dev/null 2>&1 || tools/setup/debian.sh gcc libc6-dev
+	@tools/setup/debian.sh gcc libc6-dev luajit
 	@if ! command -v gcc >/dev/null 2>&1; then echo "test-snabb: skipped, gcc is not installed (see above)"; exit 0; fi; set -ex; export CGO_ENABLED=1; \
 	$(GO) vet -tags snabb ./dataplane/port/snabb/...; \
 	$(GO) test -tags snabb -count=1 -timeout 5m ./dataplane/port/snabb/snabbtest

@@ -19,6 +19,6 @@
 // RxBurst and Release belong to one worker a queue; everything else may be called from any goroutine. A goroutine of the
 // package's own watches for the other process's absence and return. The package never sends.
 //
-// What was run: the library in a loop like Snabb's with a ring of descriptors in memory, and an emulation of it in Go. Snabb
-// itself and a NIC were not there.
+// What was run: the library in loops like Snabb's over rings of descriptors in memory, in C and in LuaJIT, and an emulation of it in
+// Go. Snabb itself and a NIC were not there.
 package snabb

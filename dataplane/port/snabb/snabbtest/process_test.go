@@ -116,14 +116,9 @@ func start(tb testing.TB, ring int, nics ...string) *process {
 	if missing != "" {
 		tb.Skip(missing)
 	}
-	dir, err := os.MkdirTemp("", "weir-snabb") // a test's own directory has too long a name for a socket
-	if err != nil {
-		tb.Fatal(err)
-	}
-	p := &process{socket: filepath.Join(dir, "s"), nics: nics, ring: ring}
+	p := &process{socket: filepath.Join(socketDir(tb), "s"), nics: nics, ring: ring}
 	tb.Cleanup(func() {
 		_ = p.kill()
-		_ = os.RemoveAll(dir)
 		if tb.Failed() {
 			tb.Log(p.err.String())
 		}
@@ -132,6 +127,17 @@ func start(tb testing.TB, ring int, nics ...string) *process {
 		tb.Fatal(err)
 	}
 	return p
+}
+
+// socketDir is a directory of the test with a name that is short enough for a socket.
+func socketDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "weir-snabb")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 // run starts the program.

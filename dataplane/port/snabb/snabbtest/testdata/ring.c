@@ -154,6 +154,8 @@ int main(int argc, char **argv)
 		sent = 0;
 		for (int i = 0; i < 300; i++) {
 			receive();
+			for (uint32_t q = 0; q < r.feed->queues; q++)
+				check(r.feed->queue[q].head - r.feed->queue[q].tail <= r.feed->slots, "a lie was believed");
 			if (liar && any(3) == 0)
 				lie(&r);
 			else if (!liar && any(2))
