@@ -76,7 +76,7 @@ func (d *Decoder) message(dg *record.Datagram, b []byte, st *record.Stats, sink 
 	}
 	records := st.Records
 	d.reader.Begin(key, ctx, st, sink)
-	if c := d.sets(b, headerLen, st); first == record.OK {
+	if c := d.reader.Sets(b, headerLen); first == record.OK {
 		first = c
 	}
 	st.Last.Units, st.Last.KnownUnits = d.reader.End()
@@ -94,42 +94,4 @@ func behind(b []byte, n int) []byte {
 		return nil
 	}
 	return b
-}
-
-// sets walks the sets of b from pos on. Each round goes on by 4 bytes at least, or ends the walk.
-func (d *Decoder) sets(b []byte, pos int, st *record.Stats) record.Code {
-	first := record.OK
-	for len(b)-pos >= 4 {
-		id, n := be.Uint16(b[pos:]), int(be.Uint16(b[pos+2:]))
-		if n < 4 {
-			if id == 0 && n == 0 {
-				return st.Count(first, record.ZeroFill)
-			}
-			return st.Count(first, record.SetTooShort)
-		}
-		end := pos + n
-		if end > len(b) {
-			end = len(b)
-			first = st.Count(first, record.SetTruncated)
-		}
-		var c record.Code
-		switch {
-		case id >= template.FirstData:
-			c = d.reader.Data(id, b, pos+4, end)
-		case id == template.SetIPFIXData:
-			c = d.reader.Templates(b[pos+4:end], template.Data)
-		case id == template.SetIPFIXOption:
-			c = d.reader.Templates(b[pos+4:end], template.Options)
-		default:
-			c = st.Count(record.OK, record.ReservedSet)
-		}
-		if first == record.OK {
-			first = c
-		}
-		pos = end
-	}
-	if pos < len(b) {
-		first = st.Count(first, record.TrailingBytes)
-	}
-	return first
 }

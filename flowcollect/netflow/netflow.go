@@ -73,50 +73,12 @@ func (d *Decoder) decode9(dg *record.Datagram, st *record.Stats, sink record.Sin
 	}
 	before, records := st.Templates+st.OptionTemplates, st.Records
 	d.reader.Begin(key, ctx, st, sink)
-	first := d.sets(b, head, st)
+	first := d.reader.Sets(b, head)
 	units, known := d.reader.End()
 	st.Last.Data = st.Records != records
 	// The count is of records of all kinds, but many exporters get it wrong (softflowd counts templates only): it is noted, not used.
 	if known && uint64(be.Uint16(b[2:])) != uint64(units)+st.Templates+st.OptionTemplates-before {
 		st.Codes[record.CountLies]++
-	}
-	return first
-}
-
-// sets walks the sets of b from pos on. Each round goes on by 4 bytes at least, or ends the walk.
-func (d *Decoder) sets(b []byte, pos int, st *record.Stats) record.Code {
-	first := record.OK
-	for len(b)-pos >= 4 {
-		id, n := be.Uint16(b[pos:]), int(be.Uint16(b[pos+2:]))
-		if n < 4 {
-			if id == 0 && n == 0 {
-				return st.Count(first, record.ZeroFill) // PAN-OS, ACI
-			}
-			return st.Count(first, record.SetTooShort)
-		}
-		end := pos + n
-		if end > len(b) {
-			end = len(b)
-			first = st.Count(first, record.SetTruncated)
-		}
-		var c record.Code
-		switch {
-		case id >= template.FirstData:
-			c = d.reader.Data(id, b, pos+4, end)
-		case id == template.Set9Data:
-			c = d.reader.Templates(b[pos+4:end], template.Data)
-		case id == template.Set9Options:
-			c = d.reader.Templates(b[pos+4:end], template.Options)
-		default:
-			c = st.Count(record.OK, record.ReservedSet)
-		}
-		if first == record.OK {
-			first = c
-		}
-		pos = end
-	}
-	if pos < len(b) {
-		first = st.Count(first, record.TrailingBytes)
 	}
 	return first
 }
