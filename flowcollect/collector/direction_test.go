@@ -1,0 +1,106 @@
+package collector
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+
+	"github.com/weir-ddos/weir/dataplane/traffic"
+)
+
+// metered is a record of a template with direction and interfaces: v6 says which family.
+func metered(v6 bool, direction byte, input, output uint32) []byte {
+	src, dst := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("10.0.0.1")
+	if v6 {
+		src, dst = netip.MustParseAddr("2001:db9::1"), netip.MustParseAddr("2001:db8::1")
+	}
+	b := append(append(src.AsSlice(), dst.AsSlice()...), 17, direction)
+	return words(b, 1, 100, input, output)
+}
+
+// meteredTemplate describes it; with withDirection unset IE 61 is one that nobody reads.
+func meteredTemplate(v6, withDirection bool) []byte {
+	src, dst, size, direction := uint16(8), uint16(12), uint16(4), uint16(61)
+	if v6 {
+		src, dst, size = 27, 28, 16
+	}
+	if !withDirection {
+		direction = 95
+	}
+	b := []byte{}
+	for _, f := range []uint16{300, 8, src, size, dst, size, 4, 1, direction, 1, 2, 4, 1, 4, 10, 4, 14, 4} {
+		b = be.AppendUint16(b, f)
+	}
+	return v9set(v9header(0), 0, b)
+}
+
+// One packet crosses two routers, each of which exports it where it comes in and where it goes out. What counts is chosen per exporter, so
+// that it counts once.
+func TestOnePacketCountsOnce(t *testing.T) {
+	t.Parallel()
+	const in, out = 0, 1
+	for _, c := range []struct {
+		name          string
+		border, core  Exporter
+		withDirection bool
+		want          uint64
+	}{
+		{"nothing is said: four records", Exporter{}, Exporter{}, true, 4},
+		{"both at ingress: each router once", Exporter{Count: "ingress"}, Exporter{Count: "ingress"}, true, 2},
+		{"one router only", Exporter{Count: "ingress"}, Exporter{Count: "none"}, true, 1},
+		{"where it leaves", Exporter{Count: "none"}, Exporter{Count: "egress"}, true, 1},
+		{"at the interfaces to the world", Exporter{Count: "interfaces", Interfaces: []uint32{1}}, Exporter{Count: "interfaces", Interfaces: []uint32{99}}, true, 1},
+		{"at both interfaces of one router", Exporter{Count: "interfaces", Interfaces: []uint32{1, 2}}, Exporter{Count: "none"}, true, 2},
+		{"no direction is exported: the interface decides", Exporter{Count: "interfaces", Interfaces: []uint32{1}}, Exporter{Count: "none"}, false, 2},
+		{"no direction is exported: ingress cannot tell", Exporter{Count: "ingress"}, Exporter{Count: "none"}, false, 2},
+	} {
+		for _, v6 := range []bool{false, true} {
+			border, core, host := "192.0.2.251", "192.0.2.252", "10.0.0.1"
+			if v6 {
+				border, core, host = "2001:db8::251", "2001:db8::252", "2001:db8::1"
+			}
+			cfg := loopback(t, "127.0.0.1", 1)
+			cfg.DefaultSamplingRate = 10
+			for at, e := range map[string]Exporter{border: c.border, core: c.core} {
+				a := netip.MustParseAddr(at)
+				e.Prefix = netip.PrefixFrom(a, a.BitLen())
+				cfg.Exporters = append(cfg.Exporters, e)
+			}
+			col, err := New(cfg, deps(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := col.workers[0]
+			w.shard.Enter()
+			w.poll()
+			for _, r := range []struct {
+				at            string
+				input, output uint32
+			}{{border, 1, 2}, {core, 3, 4}} {
+				source := addr16(r.at)
+				for _, b := range [][]byte{
+					meteredTemplate(v6, c.withDirection),
+					v9set(v9header(1), 300, metered(v6, in, r.input, r.output)),
+					v9set(v9header(2), 300, metered(v6, out, r.input, r.output)),
+				} {
+					w.now, w.wall = w.c.deps.Clock(), w.c.deps.Now().UnixNano()
+					w.datagram(&source, b)
+				}
+			}
+			w.burst.Flush(w.half)
+			s := col.Stats()
+			at, ok := w.half.Table().Find(new(addr16(host)), traffic.Incoming)
+			var row traffic.Host
+			if ok {
+				w.half.Table().Read(at, &row)
+			}
+			if got := row.Cells[traffic.ClassUDP]; got != (traffic.Counter{Packets: 10 * c.want, Bytes: 1000 * c.want}) || s.Skipped != 4-c.want || s.Counted != got {
+				t.Errorf("%s (%s): %+v, counted %+v, %d skipped", c.name, host, got, s.Counted, s.Skipped)
+			}
+			w.shard.Leave()
+			if err := errors.Join(col.Stop(), col.Free()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
