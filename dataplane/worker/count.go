@@ -14,6 +14,9 @@ import (
 const (
 	maxHeaders = 2 * port.MaxBurst
 	maxCharges = 2 * maxHeaders
+	// So many frames are decoded while the memory that the ones before will touch is on its way; a whole burst of prefetches
+	// at once would fill the processor's miss queue and be waited for.
+	chunk = 32
 )
 
 // flow is whom the flow of one charged header counts for.
@@ -30,7 +33,7 @@ type scratch struct {
 	hashes   [maxHeaders]uint64 // of flows
 	flows    [maxHeaders]flow
 	results  [maxHeaders]flowtrack.Result
-	addrs    [maxCharges + maxHeaders]uintptr
+	addrs    [6 * chunk]uintptr
 	ncharges uint
 	nflows   uint
 }
@@ -43,17 +46,15 @@ func (w *Worker) count(h *traffic.Half, b *port.Burst, lt wire.LinkType) {
 	if w.tracker != nil {
 		set = w.tracker.Set(h.FlowSet())
 	}
-	w.decode(h, b, lt, set != nil)
-
-	charges := s.charges[:s.ncharges]
-	hashes := s.hashes[:s.nflows]
-	h.Prepare(charges, s.addrs[:])
-	if set != nil {
-		set.Prepare(hashes, s.addrs[len(charges):])
+	for at := 0; at < b.N; at += chunk {
+		w.ahead(h, set, b.Frames[at:min(at+chunk, b.N)], lt)
 	}
-	arena.Prefetch(&s.addrs[0], len(charges)+len(hashes))
-	h.Locate(charges, s.addrs[:])
-	arena.Prefetch(&s.addrs[0], len(charges))
+	charges, hashes := s.charges[:s.ncharges], s.hashes[:s.nflows]
+	for at := 0; at < len(charges); at += chunk {
+		part := charges[at:min(at+chunk, len(charges))]
+		h.Locate(part, s.addrs[:])
+		arena.Prefetch(&s.addrs[0], len(part))
+	}
 	if set != nil {
 		set.InsertAll(hashes, s.results[:])
 		w.flows(h)
@@ -61,16 +62,29 @@ func (w *Worker) count(h *traffic.Half, b *port.Burst, lt wire.LinkType) {
 	h.Add(charges)
 }
 
+// ahead decodes a chunk of a burst and prefetches what it will be looked up in.
+func (w *Worker) ahead(h *traffic.Half, set *flowtrack.Set, frames []port.Frame, lt wire.LinkType) {
+	s := &w.scratch
+	charges, flows := s.ncharges, s.nflows
+	w.decode(h, frames, lt, set != nil)
+	h.Prepare(s.charges[charges:s.ncharges], s.addrs[:])
+	n := s.ncharges - charges
+	if set != nil {
+		set.Prepare(s.hashes[flows:s.nflows], s.addrs[n:])
+		n += s.nflows - flows
+	}
+	arena.Prefetch(&s.addrs[0], int(n))
+}
+
 // decode is the first pass: from frames to what they add, without touching a row.
-func (w *Worker) decode(h *traffic.Half, b *port.Burst, lt wire.LinkType, flows bool) {
+func (w *Worker) decode(h *traffic.Half, frames []port.Frame, lt wire.LinkType, flows bool) {
 	table := h.Nets()
 	var targets *probe.Targets
 	sampled := -1
 	if w.probe != nil {
-		targets, sampled = w.probe.Targets(), w.probe.Sampled(b.N)
+		targets, sampled = w.probe.Targets(), w.probe.Sampled(len(frames))
 	}
 	var bytes uint64
-	frames := b.Frames[:b.N]
 	for i := range frames {
 		f := &frames[i]
 		bytes += uint64(f.WireLen)
