@@ -17,9 +17,7 @@ type metered struct {
 	// packets and bytes are what the appliance must have counted for it, give or take tolerance of them.
 	packets, bytes uint64
 	tolerance      float64
-	// odd is set where sequence numbers are not what the protocol says, so that records seem to be lost which are not; code is what
-	// the appliance may find wrong with its datagrams.
-	odd  bool
+	// code is what the appliance may find wrong with its datagrams.
 	code string
 	// hasty exporters may end before they have exported all, which no sequence number tells: pmacctd gives its plugin two seconds.
 	hasty bool
@@ -87,7 +85,7 @@ func (y *yard) expectCounted(w *lab.Weir, list []*metered) {
 			e.Counted.Bytes-m.before.bytes, m.packets, m.bytes, e.SamplingRate, e.SamplingFrom, e.Datagrams, e.Records)
 		delete(e.Codes, m.code)
 		// Nothing of a run without loss may be taken for lost.
-		if (len(e.Lost) > 0 && !m.odd && m.before == counted{}) || len(e.Codes) > 0 || e.UnknownTemplateSets > 0 {
+		if (len(e.Lost) > 0 && m.before == counted{}) || len(e.Codes) > 0 || e.UnknownTemplateSets > 0 {
 			y.t.Errorf("%s: lost %v, codes %v, %d sets without template", m.name, e.Lost, e.Codes, e.UnknownTemplateSets)
 		}
 	}
