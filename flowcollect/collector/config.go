@@ -22,8 +22,8 @@ type Config struct {
 	Allow []netip.Prefix `json:"allow,omitempty"`
 	// Exporters says what is special about some exporters. Of several that match, the longest prefix wins.
 	Exporters []Exporter `json:"exporters,omitempty"`
-	// DefaultSamplingRate is the rate of exporters that announce none. Zero leaves it unknown: records are counted as they
-	// are, and exporters with such records are shown.
+	// DefaultSamplingRate is the rate of exporters that announce none (in NetFlow v5: an interval of 0). Zero leaves it
+	// unknown: records are counted as they are, and exporters with such records are shown.
 	DefaultSamplingRate uint32 `json:"default_sampling_rate"`
 	// OtherDomains permits a rate that the same exporter announced in another observation domain, when it announced only one.
 	OtherDomains bool `json:"other_domains"`
@@ -31,10 +31,10 @@ type Config struct {
 	// off (all of it when it arrives: a minute of a download is then a second of a flood).
 	Spread string `json:"spread"`
 	// Window is the longest time that a record is spread over, 1s to 30m. Durations beyond it are taken for it. It should not be
-	// shorter than the exporters' active timeout.
+	// shorter than the exporters' active timeout. Exporters that announce theirs (IE 36) need none: it is the longest time then.
 	Window time.Duration `json:"window"`
 	// SpreadMin is the shortest time that a record is spread over, for exporters that send what they have in bursts: their
-	// interval. Zero takes records as they come.
+	// interval. Zero takes records as they come, but for exporters that are seen to send in step, every 2s to 1m.
 	SpreadMin time.Duration `json:"spread_min"`
 	// SpreadHosts is how many hosts, directions and classes with long records one socket can spread at a time, 1024 to
 	// 16777216. What does not fit is spread for its network. Each takes 784 bytes when used.
@@ -45,7 +45,8 @@ type Config struct {
 	// Bytes says what the bytes of a packet sampled by sFlow are: frame (without FCS, as of packets from a port), or ip (the IP
 	// length; for exporters that send wrong frame lengths).
 	Bytes string `json:"bytes"`
-	// MaxExporters is how many exporters are accounted for, 1 to 65536; the least recently heard is forgotten first.
+	// MaxExporters is how many exporters are accounted for, 1 to 65536. Senders that nobody knows make room for others, the
+	// least recently heard first; what was understood for half a minute, or is listed in exporters, does so after a silent day.
 	MaxExporters int `json:"max_exporters"`
 	// SilentAfter is for how long an exporter may be quiet before there is an alarm. Zero gives none.
 	SilentAfter time.Duration `json:"silent_after"`

@@ -230,4 +230,14 @@ func TestSamplingOfV5(t *testing.T) {
 			t.Errorf("%#x: got %v from %v, want %v", c.header, r.SamplingRate, r.RateFrom, c.want)
 		}
 	}
+	// Interval 0 says nothing where the configuration has something to say.
+	for header, want := range map[int]float64{0: 500, 0x4000: 500, 0x400a: 10} {
+		cfg := sampling.Default()
+		cfg.Rules = []sampling.Rule{{Exporters: netip.MustParsePrefix("192.0.2.0/24"), Default: 500}}
+		col := newCollector(t, template.Default(), cfg)
+		col.send(v5msg(1, header, v5flow()))
+		if r := col.list[0]; r.SamplingRate != want {
+			t.Errorf("%#x with a default: got %v from %v, want %v", header, r.SamplingRate, r.RateFrom, want)
+		}
+	}
 }

@@ -48,8 +48,8 @@ func (d *Decoder) flat(l *layout, dg *record.Datagram, st *record.Stats, sink re
 	}
 	if l.engine {
 		h.Domain = uint32(be.Uint16(b[20:]))
-		// The upper two bits are the mode, which Juniper leaves at 0 while it samples. An interval of 0 is no sampling.
-		header = max(1, float64(be.Uint16(b[22:])&0x3fff))
+		// The upper two bits are the mode, which Juniper leaves at 0 while it samples.
+		header = float64(be.Uint16(b[22:]) & 0x3fff)
 	}
 	size := l.size
 	body := b[l.head:]
@@ -72,7 +72,7 @@ func (d *Decoder) flat(l *layout, dg *record.Datagram, st *record.Stats, sink re
 		Has: record.HasSrc | record.HasDst | record.HasProto | record.HasPorts | record.HasPackets | record.HasBytes |
 			record.HasInput | record.HasOutput | record.HasFlags,
 	}
-	base.SamplingRate, base.RateFrom = d.resolve(dg, l.protocol, h.Domain, header)
+	base.SamplingRate, base.RateFrom = d.resolve(dg, l, h.Domain, header)
 	st.Records += uint64(count)
 	if base.RateFrom == record.RateUnknown {
 		st.UnknownRate += uint64(count)

@@ -83,8 +83,13 @@ func (d *Decoder) decode9(dg *record.Datagram, st *record.Stats, sink record.Sin
 	return first
 }
 
-// resolve asks the sampling configuration and, if there is one, the header.
-func (d *Decoder) resolve(dg *record.Datagram, p record.Protocol, domain uint32, header float64) (float64, record.RateSource) {
-	view := d.deps.Sampling.View(&dg.Exporter, p, domain)
-	return view.Rate(&sampling.Query{Header: header})
+// resolve asks the sampling configuration and the header. In v5 an interval of 0 is no sampling, unless the configuration has a default:
+// some routers sample and do not say so (Huawei).
+func (d *Decoder) resolve(dg *record.Datagram, l *layout, domain uint32, header float64) (float64, record.RateSource) {
+	view := d.deps.Sampling.View(&dg.Exporter, l.protocol, domain)
+	rate, from := view.Rate(&sampling.Query{Header: header})
+	if from == record.RateUnknown && l.engine {
+		return 1, record.RateHeader
+	}
+	return rate, from
 }
