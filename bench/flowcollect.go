@@ -8,9 +8,12 @@ import (
 	"github.com/weir-ddos/weir/bench/flows"
 )
 
+// The collectors that are put next to each other are processes; ours is this program again.
+func init() { flows.Child() }
+
 // flowRecords is DESIGN.md 8's row of flow decoding, and issue 4's of receiving.
 func flowRecords(ctx context.Context, b *bench) error {
-	epochs, long := 5, 5*time.Second
+	epochs, long := 5, 3*time.Second
 	if b.quick {
 		epochs, long = 2, time.Second
 	}
@@ -34,7 +37,37 @@ func flowRecords(ctx context.Context, b *bench) error {
 		}
 		b.add(receiveRow(r))
 	}
+	return besideRows(ctx, b, 2*time.Second)
+}
+
+// besideRows runs every collector of a protocol one after the other.
+func besideRows(ctx context.Context, b *bench, long time.Duration) error {
+	if b.quick {
+		long = 500 * time.Millisecond
+	}
+	for _, c := range flows.BesideCases(long) {
+		r, err := flows.RunBeside(ctx, c)
+		if err != nil {
+			return fmt.Errorf("%s to %s: %w", c.Protocol, c.Side, err)
+		}
+		b.add(besideRow(r))
+	}
 	return nil
+}
+
+func besideRow(r flows.BesideResult) Row {
+	out := Row{Scenario: "flows", Case: fmt.Sprintf("%s to %s, 500 k records/s, 65 k hosts", r.Protocol, r.Side), Unit: "ns"}
+	if r.Missing != "" {
+		out.Case += ": " + r.Missing
+		return out
+	}
+	ns, lost := r.Nanoseconds(), 100*float64(r.Lost)/float64(max(r.Sent, 1))
+	out.Median, out.Min, out.Max, out.Runs = ns, ns, ns, 1
+	out.Beside = []Beside{{"lost", lost, "%"}, {"offered", r.Offered / 1e6, "M/s"}}
+	if r.Side == flows.Weir {
+		out.Targets = []Target{{Text: "lost", Value: lost, Limit: 0, Unit: "%"}}
+	}
+	return out
 }
 
 func flowRow(r flows.Result) Row {
@@ -60,6 +93,9 @@ func receiveRow(r flows.ReceiveResult) Row {
 	if r.Spread {
 		name += ", spread over 30 s"
 	}
+	if r.Single {
+		name += ", datagrams one by one"
+	}
 	ns := 1e9 / r.PerCore()
 	out := Row{
 		Scenario: "flows", Case: name, Unit: "ns", Median: ns, Min: ns, Max: ns, Runs: 1,
@@ -67,6 +103,7 @@ func receiveRow(r flows.ReceiveResult) Row {
 			{"rate a core", r.PerCore() / 1e6, "M/s"},
 			{"rate", float64(r.Records) / r.Took.Seconds() / 1e6, "M/s"},
 			{"datagrams lost", float64(r.Lost), ""},
+			{"ticks, apart", float64(r.Ticks.Nanoseconds()) / float64(r.Records), "ns"},
 			{"longest tick", r.MaxTick.Seconds() * 1000, "ms"},
 		},
 	}

@@ -262,7 +262,7 @@ func Cases(epochs int) (list []Case) {
 				continue
 			}
 			for _, hosts := range []int{1, 1 << 20} {
-				list = append(list, Case{Protocol: p, IPv6: v6, Hosts: hosts, Records: 5_000_000, Epochs: epochs, Peer: !v6 && hosts == 1})
+				list = append(list, Case{Protocol: p, IPv6: v6, Hosts: hosts, Records: 3_000_000, Epochs: epochs, Peer: !v6 && hosts == 1})
 			}
 		}
 	}

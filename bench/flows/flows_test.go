@@ -2,9 +2,15 @@ package flows
 
 import (
 	"fmt"
+	"os"
 	"testing"
 	"time"
 )
+
+func TestMain(m *testing.M) {
+	Child()
+	os.Exit(m.Run())
+}
 
 // TestCases runs every case briefly: the measurement itself must not rot.
 func TestCases(t *testing.T) {
@@ -39,6 +45,42 @@ func TestReceive(t *testing.T) {
 		}
 		t.Logf("%s v6=%v hosts=%d spread=%v single=%v: %.2f M rec/s, %.2f M rec/s a core, %d lost of %d, tick %v", c.Protocol, c.IPv6, c.Hosts, c.Spread, c.Single,
 			float64(r.Records)/r.Took.Seconds()/1e6, r.PerCore()/1e6, r.Lost, r.Datagrams, r.MaxTick)
+	}
+}
+
+// TestBeside gives every collector that is installed a few records.
+func TestBeside(t *testing.T) {
+	for _, c := range BesideCases(300 * time.Millisecond) {
+		c.Rate = 50_000
+		t.Run(string(c.Side)+"/"+string(c.Protocol), func(t *testing.T) {
+			r, err := RunBeside(t.Context(), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Missing != "" {
+				t.Skip(r.Missing)
+			}
+			if r.Sent == 0 || r.Records == 0 || r.CPU <= 0 || c.Side == Weir && r.Lost != 0 {
+				t.Errorf("%+v", r)
+			}
+			t.Logf("%.0f ns a record, %d of %d datagrams lost, %.0f records/s offered", r.Nanoseconds(), r.Lost, r.Sent, r.Offered)
+		})
+	}
+}
+
+func TestSocketState(t *testing.T) {
+	t.Parallel()
+	const text = `   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+  100: 0100007F:0807 00000000:0000 07 00000000:00000A00 00:00000000 00000000     0        0 77 2 0000000000000000 12
+  101: 0100007F:0807 0100007F:9C40 07 00000000:00000B00 00:00000000 00000000     0        0 78 2 0000000000000000 99
+  102: 0100007F:0808 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 79 2 0000000000000000 3
+`
+	var st socketState
+	if st.parse(text, 2055); st != (socketState{found: true, queued: 0xa00, dropped: 12}) {
+		t.Errorf("%+v", st)
+	}
+	if pid, group := groupOf("123 (a) b (c)) S 1 77 77 0"); pid != 123 || group != 77 {
+		t.Errorf("process %d of group %d", pid, group)
 	}
 }
 

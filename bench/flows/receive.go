@@ -62,7 +62,7 @@ func Receive(ctx context.Context, c ReceiveCase) (r ReceiveResult, err error) {
 	if err != nil {
 		return r, err
 	}
-	site, err := newSite(c)
+	site, err := newSite(c, 0)
 	if err != nil {
 		return r, err
 	}
@@ -90,7 +90,8 @@ type site struct {
 	counted   traffic.Counter // by the merger's goroutine
 }
 
-func newSite(c ReceiveCase) (*site, error) {
+// newSite makes a collector of one socket, at a free port of loopback when port is 0.
+func newSite(c ReceiveCase, port uint16) (*site, error) {
 	table, err := networks()
 	if err != nil {
 		return nil, err
@@ -99,9 +100,10 @@ func newSite(c ReceiveCase) (*site, error) {
 	if c.IPv6 {
 		loopback = netip.IPv6Loopback()
 	}
-	port, err := freePort(loopback)
-	if err != nil {
-		return nil, err
+	if port == 0 {
+		if port, err = freePort(loopback); err != nil {
+			return nil, err
+		}
 	}
 	cfg := collector.DefaultConfig()
 	cfg.Templates.Path, cfg.SpreadHosts = "", 1<<17

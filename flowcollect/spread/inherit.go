@@ -15,7 +15,7 @@ func (s *Spreader) Inherit(h *traffic.Half, o *Spreader) {
 			continue
 		}
 		p, k := s.rest(&e.ring, e.size), e.key
-		i := -1
+		var i int
 		if e.scope == host {
 			i = s.find(h, &k, s.table.hash(&k))
 		} else {
