@@ -1,4 +1,5 @@
-// Bench measures Weir and prints one table: `make bench`, or `go run ./bench --only memory,ports --quick --json`.
+// Bench measures Weir and prints one table: `make bench`, or `go run ./bench --only memory,ports --quick --json`; and
+// `go run ./bench versus --scenario imix --side weir-afxdp,fastnetmon --svg out.svg capture.pcap` puts chosen sides next to each other.
 //
 // Each scenario is a function that returns rows; the measuring itself is in the packages below this one. A target that
 // is missed is a figure like any other. What ends the program with 1 is a scenario that could not run, or a result that
@@ -29,8 +30,14 @@ type bench struct {
 	quick bool
 	// weir is the program, built from this tree.
 	weir string
-	log  io.Writer
-	rows []Row
+	// svg is the file for the picture of `versus`, empty for none.
+	svg string
+	log io.Writer
+	// report is what is known before the first scenario.
+	report *Report
+	rows   []Row
+	// versions are those of the programs that Weir was put next to.
+	versions []string
 }
 
 // scenario is one part of the table. run returns an error when it could not run or a result is wrong; the rows
@@ -47,6 +54,7 @@ var scenarios = []scenario{
 	{"tick", "a whole tick of the control plane with 1 M and 4 M active hosts, alone and beside a worker at full rate", false, ticks},
 	{"scale", "two workers next to one", false, twoWorkers},
 	{"ports", "CPU a packet through AF_XDP and AF_PACKET on veth, next to bare counters on the same socket", false, portsPath},
+	{"versus", "CPU a packet and loss next to bare counters, tcpdump, testpmd and FastNetMon on the same cable", true, versusPath},
 	{"dpdk", "the product through DPDK's virtual devices, next to dpdk-testpmd that only receives", false, dpdkPath},
 	{"blackholes", "10,000 routes from the wanted set to BIRD", true, blackholes},
 	{"latency", "first packet of an attack to the route at BIRD", true, firstPacketToRoute},
@@ -66,11 +74,15 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == "versus" {
+		return versusCommand(ctx, args[1:], stdout, stderr)
+	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	only := flags.String("only", "", "run these `scenarios` only, separated by commas")
 	quick := flags.Bool("quick", false, "fewer and shorter runs: to see that everything works, not to quote")
 	asJSON := flags.Bool("json", false, "print JSON instead of Markdown")
+	svg := flags.String("svg", "", "`file` for the picture of versus")
 	list := flags.Bool("list", false, "list the scenarios, and end")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -85,8 +97,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{quick: *quick, log: stderr}
 	report := newReport(ctx, *quick)
+	b := &bench{quick: *quick, log: stderr, svg: *svg, report: report}
 	dir, err := os.MkdirTemp("", "weir-bench-")
 	if err != nil {
 		return err
@@ -98,6 +110,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	err = b.runAll(ctx, chosen)
+	report.Versions = b.versions
 	report.finish(b.rows, err)
 	if *asJSON {
 		return errors.Join(err, report.JSON(stdout))
@@ -126,6 +139,10 @@ func (b *bench) runAll(ctx context.Context, chosen []scenario) error {
 // add adds a row, and shows it at once on the way to the table.
 func (b *bench) add(r Row) {
 	b.rows = append(b.rows, r)
+	if r.Runs == 0 {
+		fmt.Fprintf(b.log, "  %s\n", r.Case)
+		return
+	}
 	fmt.Fprintf(b.log, "  %s: %s%s\n", r.Case, number(r.Median, r.Unit), r.verdict(": ", "; "))
 }
 

@@ -68,6 +68,13 @@ func (t Target) String() string {
 // verdict says by how much the target is met or missed, in percent of the limit.
 func (t Target) verdict() string {
 	off := math.Round(100 * math.Abs(t.Value-t.Limit) / t.Limit)
+	switch {
+	case t.Limit != 0:
+	case t.met():
+		return "met"
+	default:
+		return "**missed by " + number(t.Value, t.Unit) + "**"
+	}
 	if t.met() {
 		return fmt.Sprintf("met, %.0f %% to spare", off)
 	}
@@ -119,6 +126,8 @@ type Report struct {
 	// Load is the load average of one minute when the run began and when it ended: far above 0 at the beginning, the
 	// machine was not quiet.
 	Load [2]string `json:"load"`
+	// Versions are those of other programs that were measured.
+	Versions []string `json:"versions,omitempty"`
 	// Took is how long all of it took, in seconds.
 	Took  float64 `json:"took_seconds"`
 	Quick bool    `json:"quick"`
@@ -154,15 +163,24 @@ func (r *Report) JSON(w io.Writer) error {
 	return e.Encode(r)
 }
 
+// heading is what stands above a table.
+func (r *Report) heading() string {
+	text := fmt.Sprintf("%s, %s, %s, commit %s, %s; load %s before and %s after, took %.0f s.", r.Machine, r.Kernel, r.Go, r.Commit,
+		r.Date.Format("2006-01-02"), r.Load[0], r.Load[1], r.Took)
+	if len(r.Versions) > 0 {
+		text += "\nNext to it: " + strings.Join(r.Versions, ", ") + "."
+	}
+	if r.Quick {
+		text += "\nQuick run: not to be quoted."
+	}
+	return text
+}
+
 // Markdown writes the report as a paragraph and a table.
 func (r *Report) Markdown(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s, %s, commit %s, %s; load %s before and %s after, took %.0f s.\n", r.Machine, r.Kernel, r.Go, r.Commit,
-		r.Date.Format("2006-01-02"), r.Load[0], r.Load[1], r.Took)
-	if r.Quick {
-		b.WriteString("Quick run: not to be quoted.\n")
-	}
-	b.WriteString("\n| | Case | Median | Range | Next to it | Target | |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString(r.heading())
+	b.WriteString("\n\n| | Case | Median | Range | Next to it | Target | |\n|---|---|---|---|---|---|---|\n")
 	last := ""
 	for _, row := range r.Rows {
 		name := row.Scenario
@@ -170,6 +188,10 @@ func (r *Report) Markdown(w io.Writer) error {
 			name = ""
 		}
 		last = row.Scenario
+		if row.Runs == 0 {
+			fmt.Fprintf(&b, "| %s | %s | | | | | |\n", name, row.Case)
+			continue
+		}
 		var beside, targets []string
 		for _, x := range row.Beside {
 			beside = append(beside, x.Name+" "+number(x.Value, x.Unit))

@@ -49,8 +49,11 @@ func Over(send, receive *netns.Link) (*Cable, error) {
 
 // prepare makes the receiving end fit for the generator.
 func (c *Cable) prepare() error {
-	// The generator hands frames to the receiving end's NAPI, which veth has only with XDP or with GRO. GRO leaves UDP
-	// and a TCP packet without data as they are.
+	// The generator hands frames to the receiving end's NAPI, which veth has only with XDP or with GRO, and GRO may
+	// merge nothing.
+	if err := c.Receive.NS.IP("link", "set", c.Receive.Name, "gro_max_size", "1"); err != nil {
+		return err
+	}
 	out, err := c.Receive.NS.Command(context.Background(), "ethtool", "-K", c.Receive.Name, "gro", "on").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("ethtool: %w: %s", err, out)

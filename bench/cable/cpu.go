@@ -15,14 +15,20 @@ func SenderCPU() int { return 0 }
 func ReceiverCPU() int { return min(1, runtime.NumCPU()-1) }
 
 // CPUTime is the run time of all threads of a process that are alive, as the scheduler knows it.
-func CPUTime(pid int) (sum time.Duration) {
+func CPUTime(pid int) time.Duration {
+	run, _ := Usage(pid)
+	return run
+}
+
+// Usage is CPUTime, and for how long those threads have waited for a processor in all.
+func Usage(pid int) (run, wait time.Duration) {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid)) // the pattern is good
 	for _, f := range files {
-		var ns int64
+		var a, b time.Duration
 		if text, err := os.ReadFile(f); err == nil { // a thread may end meanwhile
-			_, _ = fmt.Sscan(string(text), &ns)
+			_, _ = fmt.Sscan(string(text), &a, &b)
 		}
-		sum += time.Duration(ns)
+		run, wait = run+a, wait+b
 	}
-	return sum
+	return run, wait
 }

@@ -1,0 +1,79 @@
+package versus
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Paced is the rate of scenarios that are not played as fast as it goes: any side can carry it.
+const Paced = 200_000
+
+// Plan is the part of all combinations that says most, in the time that `make bench` has: every side at one scenario, then what the
+// others say about Weir. quick leaves out most of it.
+func Plan(quick bool) ([]Block, error) {
+	main := []string{"weir-afxdp", "weir-afpacket", barePacket, tracking}
+	full := []string{"weir-afxdp", "weir-afpacket", "weir-afpacket-hosts", bareXDP, barePacket, tracking, hosts}
+	var every []string
+	for _, s := range Sides() {
+		every = append(every, s.Name)
+	}
+	turns := []struct {
+		scenario string
+		rate     int
+		sides    []string
+	}{
+		{"syn-65k", 0, every},
+		{"syn-65k", Paced, []string{"weir-afxdp", "weir-afpacket", bareXDP, barePacket, tracking}},
+		{"syn-1", 0, full},
+		{"syn-1m", 0, full},
+		{"imix", 0, main},
+		{"tunnel", 0, main},
+		{"ipv6", 0, main},
+		{"garbage", 0, main},
+	}
+	repeat := 2
+	if quick {
+		turns, repeat = turns[:1], 1
+	}
+	var plan []Block
+	for _, t := range turns {
+		sc, err := Find(t.scenario)
+		if err != nil {
+			return nil, err
+		}
+		sides, err := Choose(t.sides...)
+		if err != nil {
+			return nil, err
+		}
+		plan = append(plan, Block{Scenario: sc, Rate: t.rate, Sides: sides, Repeat: repeat})
+	}
+	return plan, nil
+}
+
+// Find finds a built-in scenario.
+func Find(name string) (Scenario, error) {
+	all := Scenarios()
+	i := slices.IndexFunc(all, func(s Scenario) bool { return s.Name == name })
+	if i < 0 {
+		return Scenario{}, fmt.Errorf("no scenario %q", name)
+	}
+	return all[i], nil
+}
+
+// Lossy is a block at a rate at which FastNetMon loses packets, found in what was measured as fast as it goes. ok is false
+// when it lost none.
+func Lossy(results []Result, repeat int) (b Block, ok bool, err error) {
+	var worst Result
+	for _, r := range results {
+		if r.Side.Kind == Peer && r.Rate == 0 && !r.Scenario.Odd && r.Missed() > worst.Missed() {
+			worst = r
+		}
+	}
+	const step = 10_000
+	rate := int(worst.Offered()*0.95) / step * step
+	if worst.Missed() < 0.01 || rate == 0 {
+		return b, false, nil
+	}
+	sides, err := Choose(worst.Side.Name, "weir-afpacket", "weir-afxdp")
+	return Block{Scenario: worst.Scenario, Rate: rate, Sides: sides, Repeat: repeat}, err == nil, err
+}
