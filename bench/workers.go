@@ -62,12 +62,15 @@ func loadedTicks(ctx context.Context, b *bench) error {
 			if err != nil {
 				return err
 			}
-			out := row("tick", fmt.Sprintf("%s, %s hosts, a worker at full rate beside it", familyName(c.IPv6), count(r.Hosts)), "ms", milliseconds(r.Times))
+			out := row("tick", fmt.Sprintf("%s, %s hosts, a worker at full rate beside it", familyName(c.IPv6), count(c.Hosts)), "ms", milliseconds(r.Times))
 			out.Beside = []Beside{
 				{"CPU", 1000 * r.CPU[len(r.CPU)/2].Seconds(), "ms"},
 				{"the worker", r.Ticked.Rate / 1e6, "Mpps"}, {"without ticks", r.Alone.Rate / 1e6, "Mpps"},
 				{"longest gap", 1000 * r.Ticked.Longest.Seconds(), "ms"}, {"without ticks", 1000 * r.Alone.Longest.Seconds(), "ms"},
 				{"lost at 80 %", 1e6 * r.Paced.Lost, "ppm"}, {"without ticks", 1e6 * r.PacedAlone.Lost, "ppm"},
+			}
+			if r.Late > 0 {
+				out.Beside = append(out.Beside, Beside{"ticks that the worker did not answer", float64(r.Late), ""})
 			}
 			out.Targets = []Target{
 				{Limit: size.limit, Value: out.Max, Unit: "ms", Text: "the slowest"},
@@ -89,9 +92,10 @@ func soaked(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
+	rate, longest := float64(r.Delivered)/r.Elapsed.Seconds()/1e6, 1000*r.Longest.Seconds()
 	b.add(Row{
 		Scenario: "soak", Case: fmt.Sprintf("AF_XDP, %v, %d commits, %d API queries: packets received", c.Time, r.Commits, r.Queries), Unit: "Mpps",
-		Median: float64(r.Delivered) / r.Elapsed.Seconds() / 1e6, Runs: 1,
+		Median: rate, Min: rate, Max: rate, Runs: 1,
 		Beside: []Beside{
 			{"sent", float64(r.Sent), ""}, {"lost on the cable", float64(r.Sent - r.Delivered), ""}, {"counted", float64(r.Counted), ""},
 			{"dropped by the port", float64(r.Dropped), ""}, {"busy", 100 * r.Busy, "%"}, {"longest tick", 1000 * r.TickLongest.Seconds(), "ms"},
@@ -103,10 +107,11 @@ func soaked(ctx context.Context, b *bench) error {
 		Targets: []Target{{Limit: 2, Value: max(0, 100*float64(r.Growth)/float64(r.RSS)), Unit: "%", Text: "growth"}},
 	})
 	gaps := Row{
-		Scenario: "soak", Case: "longest gap between two polls of the pinned worker", Unit: "ms", Median: 1000 * r.Longest.Seconds(), Runs: 1,
-		Targets: []Target{{Limit: 5, Value: 1000 * r.Longest.Seconds(), Unit: "ms"}},
+		Scenario: "soak", Case: "longest gap between two polls of the pinned worker", Unit: "ms", Median: longest, Min: longest, Max: longest, Runs: 1,
+		Targets: []Target{{Limit: 5, Value: longest, Unit: "ms"}},
 	}
-	gaps.Beside = histogram(&r)
+	gaps.Beside = append(gaps.Beside, Beside{"waited for its processor", r.Waited.Seconds(), "s"})
+	gaps.Beside = append(gaps.Beside, histogram(&r)...)
 	b.add(gaps)
 	if n := r.Unaccounted(); n != 0 {
 		return fmt.Errorf("%d packets more were counted or reported lost than came", n)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -43,6 +44,9 @@ type Result struct {
 	// Gaps are the worker's gaps behind the warm-up by length, and Longest the longest of them.
 	Gaps    []api.Gap
 	Longest time.Duration
+	// Waited is how long the worker's thread was ready behind the warm-up and something else had its processor: a neighbour of the
+	// machine, since no thread of the program may.
+	Waited time.Duration
 	// Busy is the worker's share of busy time: the median of its seconds.
 	Busy float64
 	// TickLongest is the longest tick.
@@ -75,6 +79,8 @@ type soak struct {
 	busy  []float64
 	first *api.Worker // at the end of the warm-up
 	last  *api.Worker
+
+	waitedBefore time.Duration // in the warm-up
 }
 
 // Run runs it.
@@ -235,11 +241,15 @@ func (s *soak) note(w *api.Worker) error {
 	if err != nil {
 		return err
 	}
+	waited, err := waitedFor(s.weir.PID(), cable.ReceiverCPU())
+	if err != nil {
+		return err
+	}
 	if s.first == nil { // its last tick began in the warm-up
-		s.first = w
+		s.first, s.waitedBefore = w, waited
 		return nil
 	}
-	s.last = w
+	s.last, s.Waited = w, waited-s.waitedBefore
 	s.rss, s.busy = append(s.rss, rss), append(s.busy, w.Busy)
 	s.Longest = max(s.Longest, time.Duration(gap*float64(time.Second)))
 	return nil
@@ -259,6 +269,27 @@ func residentSize(pid int) (int64, error) {
 		}
 	}
 	return 0, errors.New("no VmRSS")
+}
+
+// waitedFor is how long the threads that may run on one processor only were ready and did not run.
+func waitedFor(pid, cpu int) (sum time.Duration, err error) {
+	dirs, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	for _, dir := range dirs {
+		status, err := os.ReadFile(filepath.Join(dir, "status"))
+		if err != nil || !strings.Contains(string(status), fmt.Sprintf("Cpus_allowed_list:\t%d\n", cpu)) {
+			continue // another thread, or one that ended meanwhile
+		}
+		text, err := os.ReadFile(filepath.Join(dir, "schedstat"))
+		if err != nil {
+			continue
+		}
+		var ran, waited int64
+		if _, err := fmt.Sscan(string(text), &ran, &waited); err != nil {
+			return 0, fmt.Errorf("%s/schedstat: %w", dir, err)
+		}
+		sum += time.Duration(waited)
+	}
+	return sum, err
 }
 
 // settleWithin is how long the last packets may take to be counted.

@@ -41,8 +41,8 @@ type LoadedResult struct {
 	LoadedCase
 	// Times and CPU are the ticks beside a worker at full rate, sorted, as in Result.
 	Times, CPU []time.Duration
-	// Hosts is how many were active in the tick with the fewest.
-	Hosts int
+	// Fewest is how many hosts were active in the tick with the fewest, and Late how many ticks the worker did not answer.
+	Fewest, Late int
 	// Alone is a worker at full rate without ticks, Ticked one with them; PacedAlone and Paced are the same at 80 percent of the
 	// rate of Ticked, from a ring of feed.Depth packets.
 	Alone, Ticked, PacedAlone, Paced Stretch
@@ -54,7 +54,8 @@ type loaded struct {
 	queue  *feed.Queue
 	worker *worker.Worker
 	sum    uint64 // packets counted
-	hosts  int
+	fewest int    // hosts in a tick
+	late   int
 }
 
 // RunLoaded measures a case: the worker on the second processor, the tick on the first. Every packet that the worker took is
@@ -94,11 +95,11 @@ func (l *loaded) stretches(c LoadedCase, r *LoadedResult) error {
 	if r.Alone, err = l.stretch(c, nil); err != nil {
 		return err
 	}
-	l.hosts = c.Hosts
+	l.fewest, l.late = c.Hosts, 0
 	if r.Ticked, err = l.stretch(c, r); err != nil {
 		return err
 	}
-	r.Hosts = l.hosts
+	r.Fewest, r.Late = l.fewest, l.late
 	l.queue.SetRate(uint64(r.Ticked.Rate * 0.8))
 	if err = l.round(c.Every, nil); err != nil {
 		return err
@@ -142,7 +143,11 @@ func newLoaded(c LoadedCase) (*loaded, error) {
 // see notes what a tick has counted.
 func (l *loaded) see(counted uint64, hosts int) {
 	l.sum += counted
-	l.hosts = min(l.hosts, hosts)
+	if hosts == 0 { // the next tick has them
+		l.late++
+		return
+	}
+	l.fewest = min(l.fewest, hosts)
 }
 
 // round waits, makes a tick, and notes its times in r unless that is nil.

@@ -49,7 +49,7 @@ func TestLoaded(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 			continue
 		}
-		if len(r.Times) != 2 || r.Hosts == 0 || r.Hosts > c.Hosts || r.Alone.Rate <= 0 || r.Ticked.Rate <= 0 || r.Paced.Offered <= 0 || r.Ticked.Longest <= 0 {
+		if len(r.Times) != 2 || r.Fewest == 0 || r.Fewest > c.Hosts || r.Alone.Rate <= 0 || r.Ticked.Rate <= 0 || r.Paced.Offered <= 0 || r.Ticked.Longest <= 0 {
 			t.Errorf("%+v", r)
 		}
 		t.Logf("%+v", r)
