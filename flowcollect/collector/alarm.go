@@ -62,6 +62,9 @@ func (c *Collector) look(now time.Time) {
 // lookAtExporters judges those that are known to be exporters, and those that the configuration names.
 func (c *Collector) lookAtExporters(now time.Time) (alarms []string) {
 	list, _, _ := c.registry.all()
+	if slices.ContainsFunc(c.workers, (*worker).hasUnlisted) {
+		alarms = append(alarms, "flows: there are more exporters than flows.max_exporters")
+	}
 	slices.SortFunc(list, func(a, b *exporter) int { return a.addr.Compare(b.addr) })
 	for _, e := range list {
 		if e.allowed && e.proven.Load() {

@@ -15,12 +15,14 @@ type exporter struct {
 	key     [16]byte
 	rule    *rule
 	allowed bool
-	gone    atomic.Bool  // forgotten: workers drop it too
-	seen    atomic.Int64 // when the last datagram arrived, ns since the Unix epoch
-	proven  atomic.Bool  // a datagram of it was understood
-	trusted atomic.Bool  // so it was for a while; see look
-	first   int64
-	learnt  learnt
+	// unlisted is set when there was no room for it. Each worker has one of its own then.
+	unlisted bool
+	gone     atomic.Bool  // forgotten: workers drop it too
+	seen     atomic.Int64 // when the last datagram arrived, ns since the Unix epoch
+	proven   atomic.Bool  // a datagram of it was understood
+	trusted  atomic.Bool  // so it was for a while; see look
+	first    int64
+	learnt   learnt
 
 	mu         sync.Mutex // guards all below; a worker takes it once a datagram
 	sequences  map[sequenceKey]*sequence
@@ -108,8 +110,7 @@ func newRegistry(limit int, r *rules, allow func(netip.Addr) bool) *registry {
 	return &registry{max: limit, rules: r, allow: allow, list: make(map[[16]byte]*exporter)}
 }
 
-// get finds an exporter or begins one. One for which there is no room is gone from the start: its records count, but nothing is
-// remembered of it.
+// get finds an exporter or begins one. One for which there is no room is gone from the start: its records count, but it is in no list.
 func (g *registry) get(key [16]byte, now int64) *exporter {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -124,11 +125,19 @@ func (g *registry) get(key [16]byte, now int64) *exporter {
 	e.seen.Store(now)
 	if len(g.list) >= g.max && !g.forget(now) {
 		g.refused++
+		e.unlisted = true
 		e.gone.Store(true)
 		return e
 	}
 	g.list[key] = e
 	return e
+}
+
+// room says whether one more exporter could be listed.
+func (g *registry) room() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.list) < g.max
 }
 
 // find returns an exporter that is known, else nil.
@@ -221,20 +230,36 @@ func (g *registry) all() (list []*exporter, forgotten, refused uint64) {
 // admit begins a worker's view of an exporter. There are never many more of them than there are exporters.
 func (w *worker) admit(source *[16]byte) *local {
 	if len(w.exporters) >= 2*w.c.registry.max {
-		w.dropGone()
+		w.dropGone(0)
 	}
 	e := &local{exporter: w.c.registry.get(*source, w.wall)}
 	w.exporters[*source] = e
 	return e
 }
 
-// dropGone drops the exporters that the registry has forgotten. mu is held.
-func (w *worker) dropGone() {
+// unlistedFor is for how long an exporter without room may be quiet before its templates are forgotten.
+const unlistedFor = time.Minute
+
+// dropGone drops the exporters that the registry has forgotten, and those that it had no room for when they were heard before the time
+// since, in ns since the Unix epoch; all of them when since is 0. mu is held.
+func (w *worker) dropGone(since int64) {
 	for _, e := range w.exporters {
-		if e.gone.Load() {
+		if e.gone.Load() && (!e.unlisted || since == 0 || e.seen.Load() < since) {
 			w.drop(e)
 		}
 	}
+}
+
+// hasUnlisted says whether there are exporters without room that were understood.
+func (w *worker) hasUnlisted() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.exporters {
+		if e.unlisted && e.proven.Load() {
+			return true
+		}
+	}
+	return false
 }
 
 // forget drops what an exporter announced that is not accounted for any more.

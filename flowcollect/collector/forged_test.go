@@ -126,6 +126,54 @@ func TestFullOfTrusted(t *testing.T) {
 	}
 }
 
+// The records of exporters without room count all the same, with templates too, and somebody is told.
+func TestUnlistedExportersCount(t *testing.T) {
+	t.Parallel()
+	cfg := loopback(t, "127.0.0.1", 1)
+	cfg.MaxExporters = 2
+	c, err := New(cfg, deps(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := c.workers[0]
+	w.shard.Enter()
+	w.poll()
+	now := time.Now()
+	send := func(from string, list ...[]byte) {
+		source := addr16(from)
+		for _, b := range list {
+			w.now, w.wall = w.c.deps.Clock(), now.UnixNano()
+			w.datagram(&source, b)
+		}
+		w.burst.Flush(w.half)
+	}
+	for _, at := range []string{"192.0.2.1", "2001:db8::1"} {
+		send(at, v9template(0), v9data(1, "2001:db9::1", "2001:db8::1", 17, 1, 100))
+		c.registry.find(addr16(at)).trusted.Store(true)
+	}
+	for i, at := range []string{"192.0.2.2", "2001:db8::2"} {
+		send(at, v9template(0))
+		for n := range uint32(3) {
+			c.look(now)
+			send(at, v9data(n+1, "2001:db9::1", "2001:db8::1", 17, 10, 1000))
+		}
+		if s := c.Stats(); s.Counted.Packets != uint64(2+30*(i+1)) || s.Exporters != 2 || s.Unlisted != uint64(i+1) || s.Sums.UnknownTemplateSets != 0 {
+			t.Errorf("%s: counted %+v, %d exporters, %d unlisted", at, s.Counted, s.Exporters, s.Unlisted)
+		}
+	}
+	if c.look(now); len(c.Stats().Alarms) != 1 {
+		t.Errorf("%v", c.Stats().Alarms)
+	}
+	now = now.Add(2 * unlistedFor)
+	if c.look(now); len(w.exporters) != 4 {
+		t.Errorf("%d views", len(w.exporters))
+	}
+	w.shard.Leave()
+	if err := errors.Join(c.Stop(), c.Free()); err != nil {
+		t.Error(err)
+	}
+}
+
 // The configuration knows exporters before they are heard.
 func TestConfiguredExporters(t *testing.T) {
 	t.Parallel()

@@ -36,7 +36,7 @@ type Stats struct {
 	// Durations counts records by protocol and by how much time they report, in the classes of DurationNames.
 	Durations [record.NumProtocols][numDurations]uint64 `json:"durations"`
 	// Exporters is how many are known, Forgotten how many had to make room, Unlisted how often there was none to be made: those
-	// records count, but nothing is remembered of their exporters.
+	// exporters' records count, but they are in no list.
 	Exporters int              `json:"exporters"`
 	Forgotten uint64           `json:"forgotten"`
 	Unlisted  uint64           `json:"unlisted"`

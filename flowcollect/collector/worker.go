@@ -258,7 +258,7 @@ func Detect(b []byte) Format {
 // find returns the worker's view of an exporter.
 func (w *worker) find(source *[16]byte) *local {
 	e := w.exporters[*source]
-	if e == nil || e.gone.Load() {
+	if e == nil || e.gone.Load() && !e.unlisted {
 		w.drop(e)
 		e = w.admit(source)
 	}
@@ -279,7 +279,11 @@ func (w *worker) drop(e *local) {
 func (w *worker) sweep() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.dropGone()
+	var since int64
+	if !w.c.registry.room() {
+		since = w.c.deps.Now().Add(-unlistedFor).UnixNano()
+	}
+	w.dropGone(since)
 }
 
 // Record implements record.Sink: it charges what a decoder read.
