@@ -154,7 +154,9 @@ func (r *Record) Scale(n uint64) uint64 {
 
 // SetIP takes addresses, ports, flags and fragment of a decoded packet head.
 func (r *Record) SetIP(ip *wire.IP) {
-	r.Src, r.Dst, r.Proto, r.TCPFlags, r.Fragment = ip.Src, ip.Dst, ip.Proto, ip.TCPFlags, ip.Fragment
+	copyWords(&r.Src, &ip.Src)
+	copyWords(&r.Dst, &ip.Dst)
+	r.Proto, r.TCPFlags, r.Fragment = ip.Proto, ip.TCPFlags, ip.Fragment
 	r.TTL = ip.TTL
 	r.Has |= HasSrc | HasDst | HasProto | HasTTL
 	r.Has &^= HasPorts | HasFlags | HasICMP
@@ -166,6 +168,12 @@ func (r *Record) SetIP(ip *wire.IP) {
 			r.Has |= HasFlags
 		}
 	}
+}
+
+// copyWords copies an address word by word, as the packet decoder has just written it: one load of what two stores wrote is waited for.
+func copyWords(to, from *[16]byte) {
+	binary.NativeEndian.PutUint64(to[:8], binary.NativeEndian.Uint64(from[:8]))
+	binary.NativeEndian.PutUint64(to[8:], binary.NativeEndian.Uint64(from[8:]))
 }
 
 // Reverse turns the record's ends round: addresses, ports, interfaces, systems, masks, VLANs. Counts stay.

@@ -91,21 +91,27 @@ func (d *Decoder) flow5(c cursor, expanded bool) {
 		}
 		n = be.Uint32(b[40:])
 	} else {
+		if d.lone(c.b) {
+			return
+		}
 		b := c.fixed(flowSize)
 		if b == nil {
 			d.count(record.TruncatedItem)
 			return
 		}
-		*s = Sample{
-			Sequence: be.Uint32(b), Source: compactSource(be.Uint32(b[4:])),
-			Rate: be.Uint32(b[8:]), Pool: be.Uint32(b[12:]), Drops: be.Uint32(b[16:]),
-			Input: compact(be.Uint32(b[20:])), Output: compact(be.Uint32(b[24:])),
-		}
+		s.compact((*[flowSize]byte)(b))
 		n = be.Uint32(b[28:])
 	}
 	d.begin(record.Section)
 	d.items(&c, n)
 	d.emit()
+}
+
+// compact fills s from the fixed part of a compact sample.
+func (s *Sample) compact(b *[flowSize]byte) {
+	s.Sequence, s.Source = be.Uint32(b[:]), compactSource(be.Uint32(b[4:]))
+	s.Rate, s.Pool, s.Drops = be.Uint32(b[8:]), be.Uint32(b[12:]), be.Uint32(b[16:])
+	s.Input, s.Output, s.Reason = compact(be.Uint32(b[20:])), compact(be.Uint32(b[24:])), 0
 }
 
 // wide is the interface in two words of an expanded sample.
@@ -135,12 +141,27 @@ func (d *Decoder) discard5(c cursor) {
 
 // begin starts the record of d.sample.
 func (d *Decoder) begin(k record.Kind) {
-	s, r := &d.sample, &d.rec
+	d.empty()
+	d.alike = false
+	d.packet = packet{}
+	d.take(k)
+}
+
+// empty starts the record of a sample, or of samples that all set the same of it.
+func (d *Decoder) empty() {
+	r := &d.rec
 	*r = record.Record{} // field by field, since a literal would be built aside and copied
 	r.Exporter, r.Agent, r.Arrived, r.Domain, r.Protocol = d.now.Exporter, d.agent, d.now.Arrived, d.domain, d.version
-	r.Kind, r.Packets, r.SamplerID = k, 1, s.Source.id()
+	r.Packets = 1
+}
+
+// take writes to the record what d.sample says: the same fields each time.
+func (d *Decoder) take(k record.Kind) {
+	s, r := &d.sample, &d.rec
+	r.Kind, r.SamplerID = k, s.Source.id()
 	r.Has = record.HasPackets | record.HasSampler
-	d.packet = packet{}
+	r.SamplingRate, r.RateFrom = 0, record.RateUnknown
+	r.Dropped, r.ForwardingStatus, r.Direction = false, 0, record.UnknownDirection
 	switch {
 	case k == record.Discard: // each stands for itself
 		r.SamplingRate, r.RateFrom = 1, record.RateRecord
@@ -150,12 +171,11 @@ func (d *Decoder) begin(k record.Kind) {
 	case s.Rate != 0:
 		r.SamplingRate, r.RateFrom = float64(s.Rate), record.RateRecord
 	}
-	if i, ok := s.Input.ifIndex(); ok {
-		r.Input = i
+	var ok bool
+	if r.Input, ok = s.Input.ifIndex(); ok {
 		r.Has |= record.HasInput
 	}
-	if i, ok := s.Output.ifIndex(); ok {
-		r.Output = i
+	if r.Output, ok = s.Output.ifIndex(); ok {
 		r.Has |= record.HasOutput
 	}
 	if s.Output.Format == Discarded {

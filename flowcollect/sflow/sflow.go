@@ -45,6 +45,7 @@ type Decoder struct {
 	first   record.Code // of this datagram
 
 	rec      record.Record
+	alike    bool // rec is of a sample that lone read
 	version  record.Protocol
 	agent    [16]byte
 	domain   uint32
@@ -75,7 +76,7 @@ func (d *Decoder) HeaderCodes() *[wire.NumCodes]uint64 { return &d.codes }
 // Decode reads one datagram, gives its records to out, and counts in st. It returns the first code that is trouble, else OK; records
 // before the trouble, and behind it where that can be found, are given to out all the same.
 func (d *Decoder) Decode(dg *record.Datagram, st *record.Stats, out record.Sink) record.Code {
-	d.now, d.st, d.out, d.first = dg, st, out, record.OK
+	d.now, d.st, d.out, d.first, d.alike = dg, st, out, record.OK, false
 	st.Datagrams++
 	d.datagram(dg.Payload)
 	if d.first == record.OK {
