@@ -12,7 +12,7 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 .PHONY: help build run test test-race lint docs fuzz bench clean install
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 build: ## the product: bin/weir, bin/weirctl, bin/trafficgen, no cgo
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./appliance/cmd/weir ./tools/weirctl ./tools/trafficgen
@@ -30,6 +30,8 @@ test: ## everything: vet, build, layers, unit, end to end with real routers, rac
 	$(MAKE) test-dpdk
 	$(MAKE) test-snabb
 	$(MAKE) test-race
+	$(MAKE) cross
+	$(MAKE) test-386
 
 # The packages where goroutines meet; the rest gains nothing from the race detector.
 RACE_PACKAGES := ./dataplane/traffic/... ./dataplane/worker/... ./dataplane/probe/... ./controlplane/... ./appliance/app/... ./appliance/api/... \
@@ -38,6 +40,22 @@ RACE_PACKAGES := ./dataplane/traffic/... ./dataplane/worker/... ./dataplane/prob
 test-race: ## the race detector where goroutines meet
 	@command -v gcc >/dev/null 2>&1 || tools/setup/debian.sh gcc libc6-dev
 	CGO_ENABLED=1 $(GO) test -race -short -count=1 -timeout 20m $(RACE_PACKAGES)
+
+# Where the product builds besides linux/amd64. The tests are vetted where the system differs; those for 386 run.
+CROSS := freebsd/amd64 linux/arm64 linux/386 darwin/arm64
+CROSS_VET := freebsd/amd64 darwin/arm64
+
+.PHONY: cross test-386
+
+cross: ## the product for other systems: bin/OS-ARCH/, every package and test compiled (CROSS=freebsd/arm64: for that one)
+	@set -e; export CGO_ENABLED=0; for t in $(CROSS); do echo "cross: $$t"; export GOOS=$${t%/*} GOARCH=$${t#*/}; $(GO) build ./...; \
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/$$GOOS-$$GOARCH/ ./appliance/cmd/weir ./tools/weirctl ./tools/trafficgen; done; \
+	for t in $(filter $(CROSS_VET),$(CROSS)); do echo "cross: vet $$t"; GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) vet ./...; done
+
+test-386: ## the short tests as 32-bit programs
+	@export CGO_ENABLED=0 GOOS=linux GOARCH=386; set -e; $(GO) build -o $(BIN)/linux-386/ ./appliance/cmd/weir; \
+	if $(BIN)/linux-386/weir version >/dev/null; [ $$? = 126 ]; then echo "test-386: skipped, this kernel runs no 32-bit programs"; exit 0; fi; \
+	echo "$(GO) test -short ./... for 386"; $(GO) test -short -count=1 -timeout 20m ./...
 
 lint: ## golangci-lint with the rules of .golangci.yml
 	$(GO) run $(GOLANGCI) run ./...
@@ -68,11 +86,15 @@ DPDK_PACKAGES := libdpdk-dev pkg-config gcc libc6-dev libpcap-dev
 DPDK_ENV = CGO_ENABLED=1 CGO_CFLAGS="$$(pkg-config --cflags libdpdk) -O3" CGO_LDFLAGS="$$(pkg-config --libs libdpdk)"
 DPDK_TESTED := ./dataplane/port/dpdk/... ./dataplane/port/pcaplive/... ./appliance/e2e/dpdk
 
-.PHONY: build-dpdk test-dpdk
+.PHONY: build-dpdk install-dpdk test-dpdk
 
 build-dpdk: ## bin/weir-dpdk: the product with DPDK and live libpcap, by cgo
 	@tools/setup/debian.sh $(DPDK_PACKAGES)
 	$(DPDK_ENV) $(GO) build -tags dpdk,pcap -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/weir-dpdk ./appliance/cmd/weir
+
+install-dpdk: build-dpdk ## /usr/bin/weir-dpdk, and the drop-in that has the unit run it
+	install -D -m 755 $(BIN)/weir-dpdk $(DESTDIR)/usr/bin/weir-dpdk
+	install -D -m 644 appliance/packaging/weir-dpdk.conf $(DESTDIR)/lib/systemd/system/weir.service.d/dpdk.conf
 
 test-dpdk: ## the cgo drivers, and the product built with them, on virtual devices
 	@tools/setup/debian.sh $(DPDK_PACKAGES) dpdk-dev iproute2 ethtool
@@ -81,7 +103,7 @@ test-dpdk: ## the cgo drivers, and the product built with them, on virtual devic
 	echo "$(GO) vet, $(GO) test -tags dpdk,pcap $(DPDK_TESTED) ./bench/dpdk/..."; \
 	$(GO) vet -tags dpdk,pcap $(DPDK_TESTED) ./appliance/cmd/weir ./bench/dpdk/...; \
 	$(GO) test -tags dpdk,pcap -count=1 -timeout 5m $(DPDK_TESTED); \
-	$(GO) test -tags dpdk -count=1 -timeout 5m ./bench/dpdk/...
+	$(GO) test -tags dpdk,pcap -count=1 -timeout 5m ./bench/dpdk/...
 
 .PHONY: build-snabb test-snabb
 

@@ -68,8 +68,10 @@ func Missing() string {
 			list = append(list, p[1])
 		}
 	}
-	if exec.Command("pkg-config", "--exists", "libdpdk").Run() != nil {
-		list = append(list, "libdpdk-dev")
+	for _, p := range []string{"libdpdk", "libpcap"} {
+		if exec.Command("pkg-config", "--exists", p).Run() != nil {
+			list = append(list, p+"-dev")
+		}
 	}
 	if len(list) > 0 {
 		return "Debian packages are missing: " + strings.Join(list, " ")
@@ -110,10 +112,14 @@ func (b *Bench) Close() error {
 	return os.RemoveAll(b.dir)
 }
 
-// build makes a program of this module with the tag dpdk. The flags come through the environment, as in the Makefile.
+// build makes a program of this module with the tag dpdk. The flags come through the environment, as in the Makefile; where that has
+// set them already they stay, so that what was compiled is found again.
 func (b *Bench) build(ctx context.Context, path string) (string, error) {
 	env := append(os.Environ(), "CGO_ENABLED=1")
 	for _, kind := range [][3]string{{"CGO_CFLAGS", "--cflags", " -O3"}, {"CGO_LDFLAGS", "--libs", ""}} {
+		if strings.Contains(os.Getenv("CGO_CFLAGS"), "rte_config") {
+			break
+		}
 		out, err := exec.CommandContext(ctx, "pkg-config", kind[1], "libdpdk").Output()
 		if err != nil {
 			return "", fmt.Errorf("pkg-config %s libdpdk: %w", kind[1], err)
@@ -121,7 +127,7 @@ func (b *Bench) build(ctx context.Context, path string) (string, error) {
 		env = append(env, kind[0]+"="+strings.TrimSpace(string(out))+kind[2])
 	}
 	to := filepath.Join(b.dir, filepath.Base(path))
-	cmd := exec.CommandContext(ctx, "go", "build", "-tags", "dpdk", "-trimpath", "-o", to, "github.com/weir-ddos/weir/"+path)
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags", "dpdk,pcap", "-o", to, "github.com/weir-ddos/weir/"+path)
 	cmd.Env = env
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s with tag dpdk: %w\n%s", path, err, out)

@@ -225,6 +225,14 @@ static int configure_queues(struct weir_open *o, const struct rte_eth_dev_info *
 	return 0;
 }
 
+/* net_tap says 16, puts a file descriptor for each and its transmit queue into a message that has room for 8, and ends the
+ * process. */
+static uint16_t queues_offered(const struct weir_open *o, const struct rte_eth_dev_info *info)
+{
+	const uint16_t tap = RTE_MP_MAX_FD_NUM / 2;
+	return strcmp(o->driver, "net_tap") == 0 && info->max_rx_queues > tap ? tap : info->max_rx_queues;
+}
+
 int weir_port_open(const char *devargs, const char *name, struct weir_open *o)
 {
 	int rc = rte_eth_dev_get_port_by_name(name, &o->port);
@@ -247,13 +255,13 @@ int weir_port_open(const char *devargs, const char *name, struct weir_open *o)
 	if (rc < 0)
 		return step(o, "ask for the device's abilities", rc);
 	snprintf(o->driver, sizeof(o->driver), "%s", info.driver_name);
-	/* Virtual devices have as many queues as they were made with; hardware and net_null offer more than anyone wants. */
+	const uint16_t offered = queues_offered(o, &info);
+	/* Virtual devices have as many queues as they were made with; hardware and some of them offer more than anyone wants. */
 	if (o->queues == 0)
-		o->queues = strncmp(o->driver, "net_", 4) == 0 && info.max_rx_queues <= 64 && strchr(name, ':') == NULL ?
-			info.max_rx_queues : 1;
-	if (o->queues == 0 || o->queues > info.max_rx_queues) {
-		snprintf(o->failed, sizeof(o->failed), "queues: %u are configured and the device offers %u",
-			o->queues, info.max_rx_queues);
+		o->queues = strncmp(o->driver, "net_", 4) == 0 && info.max_rx_queues <= 64 && strchr(name, ':') == NULL &&
+			offered == info.max_rx_queues ? offered : 1;
+	if (o->queues > offered || offered == 0) {
+		snprintf(o->failed, sizeof(o->failed), "queues: %u are configured and the device offers %u", o->queues, offered);
 		return -ERANGE;
 	}
 	return configure_queues(o, &info);

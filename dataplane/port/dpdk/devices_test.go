@@ -121,6 +121,32 @@ func TestSeveralPorts(t *testing.T) {
 	}
 }
 
+// What net_tap says that it can would end the process.
+func TestTapQueues(t *testing.T) {
+	netns.Inside(t)
+	if !alone(t) {
+		return
+	}
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		t.Skip("the tun driver is needed: ", err)
+	}
+	for i, c := range []struct{ ask, get int }{{0, 1}, {1, 1}, {4, 4}, {5, 0}, {16, 0}} {
+		p, err := port.Open(port.Config{Driver: "dpdk", Device: fmt.Sprintf("net_tap%d,iface=qtap%d", i, i), Queues: c.ask, Options: lean(nil)})
+		if err != nil {
+			if want := fmt.Sprintf("queues: %d are configured and the device offers 4", c.ask); c.get > 0 || !strings.Contains(err.Error(), want) {
+				t.Errorf("%d queues: %v", c.ask, err)
+			}
+			continue
+		}
+		if n := len(p.Queues()); n != c.get {
+			t.Errorf("%d queues of %d, want %d", n, c.ask, c.get)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // A device that came with the EAL's arguments is found by its name, and can be closed and opened again.
 func TestDeviceOfTheArguments(t *testing.T) {
 	if !alone(t) {

@@ -12,9 +12,18 @@
 // process ends; everything but reception runs on one thread of its own, which is the EAL's main thread. Ports come and go:
 // each probes its device when it is opened and removes it when it is closed. The package never sends.
 //
-// A real device needs huge pages (sysctl vm.nr_hugepages=512), an IOMMU (kernel options intel_iommu=on or amd_iommu=on, and
-// iommu=pt), and vfio-pci as its driver (modprobe vfio-pci; dpdk-devbind.py --bind=vfio-pci 0000:03:00.0, from Debian's
-// package dpdk); Mellanox devices keep their own. Workers want cores of their own (isolcpus=2-3 nohz_full=2-3
+// Counts never depend on what the device does: tags that it takes out are put back, and its hash and packet types are counted
+// (nic_hashed, nic_typed), told by Queue.Meta, and used for nothing else. Their key is public, ours is not, and a type spares nothing, since
+// the headers must be read anyway. So VLAN stripping is off unless asked for, and RSS is on with several queues only.
+//
+// How to prepare a real device (vfio-pci, huge pages, cores of their own, rights): appliance/packaging/DPDK.md.
+//
+// Known limits, none of them ours: net_af_packet and net_af_xdp do not tell what a full ring lost, since DPDK 22.11 does not ask
+// the kernel (drivers afpacket and afxdp do); net_af_packet loses the protocol of a tag other than 802.1Q, which the kernel keeps to
+// itself; net_af_xdp takes one queue of a veth and, with Debian's libxdp, is not opened a second time by one process; net_tap has
+// four queues, and more than it says end the process; net_pcap with infinite_rx takes a buffer for each frame of the capture (mbufs); DPDK
+// names 128 threads at most.
+package dpdk); Mellanox devices keep their own. Workers want cores of their own (isolcpus=2-3 nohz_full=2-3
 // rcu_nocbs=2-3) and the idle policy spin. A device that is bound to vfio-pci is gone for the kernel and its tools.
 //
 // Known limits, none of them ours: net_af_packet loses the protocol of a tag other than 802.1Q, which the kernel keeps to
