@@ -23,10 +23,4 @@
 // itself; net_af_xdp takes one queue of a veth and, with Debian's libxdp, is not opened a second time by one process; net_tap has
 // four queues, and more than it says end the process; net_pcap with infinite_rx takes a buffer for each frame of the capture (mbufs); DPDK
 // names 128 threads at most.
-package dpdk); Mellanox devices keep their own. Workers want cores of their own (isolcpus=2-3 nohz_full=2-3
-// rcu_nocbs=2-3) and the idle policy spin. A device that is bound to vfio-pci is gone for the kernel and its tools.
-//
-// Known limits, none of them ours: net_af_packet loses the protocol of a tag other than 802.1Q, which the kernel keeps to
-// itself; net_af_xdp takes one queue of a veth and, with Debian's libxdp, is not opened a second time by one process; DPDK
-// names 128 threads at most.
 package dpdk
