@@ -51,3 +51,19 @@ func BenchmarkMillion(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkProfile is the mix that the product is compiled for (make pgo): both families, one host and many, with flows and without.
+func BenchmarkProfile(b *testing.B) {
+	var cases []Case
+	for _, c := range Cases(2) {
+		if c.Hosts == 1 || c.Hosts == 1<<20 {
+			c.Packets = LineRate / 2
+			cases = append(cases, c)
+		}
+	}
+	for b.Loop() {
+		if err := Table(os.Stdout, cases); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
