@@ -41,7 +41,7 @@ func (g *Registry) Hold(key *Key, id uint16, set []byte, ctx Context) bool {
 }
 
 func (g *Registry) hold(key *Key, id uint16, set []byte, ctx Context) bool {
-	n := Margin + len(set)
+	n := heldOverhead + Margin + len(set)
 	if g.cfg.HoldSets == 0 || n > g.cfg.HoldBytes {
 		return false
 	}
@@ -52,7 +52,7 @@ func (g *Registry) hold(key *Key, id uint16, set []byte, ctx Context) bool {
 	if e := s.exporters[key.Exporter]; e == nil || !e.trusted {
 		total -= total / 8
 	}
-	if g.held.Load()+int64(n)+heldOverhead > total {
+	if g.held.Load()+int64(n) > total {
 		return false
 	}
 	sum := s.heldBy[key.Exporter]
@@ -68,8 +68,8 @@ func (g *Registry) hold(key *Key, id uint16, set []byte, ctx Context) bool {
 	}
 	sum.sets++
 	sum.bytes += n
-	g.held.Add(int64(n) + heldOverhead)
-	buf := make([]byte, n)
+	g.held.Add(int64(n))
+	buf := make([]byte, Margin+len(set))
 	copy(buf[Margin:], set)
 	s.held[*key] = append(s.held[*key], heldSet{id, Held{buf, ctx}})
 	return true
@@ -135,9 +135,10 @@ func (g *Registry) filterHeld(s *shard, key *Key, keep func(*heldSet) bool) {
 		if keep(&h) {
 			return false
 		}
+		n := heldOverhead + len(h.held.Set)
 		sum.sets--
-		sum.bytes -= len(h.held.Set)
-		g.held.Add(-int64(len(h.held.Set)) - heldOverhead)
+		sum.bytes -= n
+		g.held.Add(int64(-n))
 		return true
 	})
 	if len(list) > 0 {

@@ -24,7 +24,8 @@ type Config struct {
 	// Expiry is for how long a template is kept that is neither announced again nor used. Exporters refresh theirs every minute to
 	// every half hour; the template of a removed exporter is only memory.
 	Expiry time.Duration `json:"expiry"`
-	// HoldSets and HoldBytes bound the data sets that are kept for an exporter until their template comes; 0 keeps none.
+	// HoldSets and HoldBytes bound the data sets that are kept for an exporter until their template comes, each with 256 bytes for
+	// what is kept around it; 0 keeps none.
 	HoldSets  int `json:"hold_sets"`
 	HoldBytes int `json:"hold_bytes"`
 	// HoldTotal bounds the bytes that are so kept for all exporters.
