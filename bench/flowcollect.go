@@ -8,9 +8,6 @@ import (
 	"github.com/weir-ddos/weir/bench/flows"
 )
 
-// The collectors that are put next to each other are processes; ours is this program again.
-func init() { flows.Child() }
-
 // flowRecords is DESIGN.md 8's row of flow decoding, and issue 4's of receiving.
 func flowRecords(ctx context.Context, b *bench) error {
 	epochs, long := 5, 3*time.Second

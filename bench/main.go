@@ -23,13 +23,14 @@ import (
 	"time"
 
 	"github.com/weir-ddos/weir/bench/cable"
+	"github.com/weir-ddos/weir/bench/flows"
 )
 
 // bench is what scenarios get and give.
 type bench struct {
 	quick bool
-	// weir is the program, built from this tree.
-	weir string
+	// weir is the program, built from this tree unless another one is wanted; dir is for files that are not kept.
+	weir, dir string
 	// svg is the file for the picture of `versus`, empty for none.
 	svg string
 	log io.Writer
@@ -58,12 +59,13 @@ var scenarios = []scenario{
 	{"dpdk", "the product through DPDK's virtual devices, next to dpdk-testpmd that only receives", false, dpdkPath},
 	{"blackholes", "10,000 routes from the wanted set to BIRD", true, blackholes},
 	{"latency", "first packet of an attack to the route at BIRD", true, firstPacketToRoute},
-	{"flows", "flow records: decode, sample, count, next to goflow2; and received over loopback", false, flowRecords},
+	{"flows", "flow records: decode, sample, count, next to goflow2; received over loopback; and next to nfcapd, nfacctd and FastNetMon", false, flowRecords},
 	{"soak", "the program at full rate for ten minutes, with commits and API queries: accounting, memory, gaps", true, soaked},
 }
 
 func main() {
 	cable.Child()
+	flows.Child()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -83,6 +85,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	quick := flags.Bool("quick", false, "fewer and shorter runs: to see that everything works, not to quote")
 	asJSON := flags.Bool("json", false, "print JSON instead of Markdown")
 	svg := flags.String("svg", "", "`file` for the picture of versus")
+	weir := flags.String("weir", "", "measure this `program` instead of building one from the tree")
 	list := flags.Bool("list", false, "list the scenarios, and end")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -98,17 +101,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	report := newReport(ctx, *quick)
-	b := &bench{quick: *quick, log: stderr, svg: *svg, report: report}
+	b := &bench{quick: *quick, weir: *weir, log: stderr, svg: *svg, report: report}
 	dir, err := os.MkdirTemp("", "weir-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // a temporary directory
-	if slices.ContainsFunc(chosen, func(s scenario) bool { return s.needsWeir }) {
+	if b.weir == "" && slices.ContainsFunc(chosen, func(s scenario) bool { return s.needsWeir }) {
 		if b.weir, err = build(ctx, dir); err != nil {
 			return err
 		}
 	}
+	b.dir = dir
 	err = b.runAll(ctx, chosen)
 	report.Versions = b.versions
 	report.finish(b.rows, err)

@@ -112,7 +112,7 @@ func newSite(c ReceiveCase, port uint16) (*site, error) {
 	clock := func() int64 { return int64(time.Since(begun)) }
 	s := &site{}
 	s.collector, err = collector.New(cfg, collector.Deps{
-		Nets: table, Seed: seed, Clock: clock, Traffic: traffic.Config{Hosts: c.Hosts + 1}, Tick: time.Second, Now: time.Now,
+		Nets: table, Seed: seed, Clock: clock, Traffic: traffic.Config{Hosts: c.Hosts + 1, Prefault: true}, Tick: time.Second, Now: time.Now,
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
