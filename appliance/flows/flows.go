@@ -2,10 +2,14 @@ package flows
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/weir-ddos/weir/dataplane/pcapfile"
 	"github.com/weir-ddos/weir/dataplane/wire"
@@ -20,20 +24,27 @@ import (
 )
 
 const usage = `usage: weir flows [--json] [--late] PCAP...
+       weir flows [--json] --listen [ADDRESS:]PORT
 
 Prints one line for each flow record in the NetFlow v1, v5, v7, v9, IPFIX and sFlow v2, v4, v5 datagrams of the capture files
-(pcap or pcapng), whatever port they were sent to: packets and bytes as exported, and the sampling rate beside them. Then
-a summary. What one file says of templates and sampling is known in the next.
+(pcap or pcapng; - is standard input), whatever port they were sent to: packets and bytes as exported, and the sampling rate
+beside them. Then a summary. What one file says of templates and sampling is known in the next.
 
-  --json   one JSON object a record, and one for the summary
-  --late   keeps data that comes before its template, as the collector does, and prints it when the template comes
+  --json     one JSON object a record, and one for the summary
+  --late     keeps data that comes before its template, as the collector does, and prints it when the template comes
+  --listen   prints what is sent to a UDP port of its own, as it comes, until it is interrupted; may be given several times
+
+What a running appliance receives: tcpdump -i eth0 -U -w - udp port 2055 | weir flows -
 `
 
 // Run executes `weir flows` with the arguments behind the command's name and returns the exit status: 0, 1 when a file could not be
 // read to its end (what came before is printed), 2 for wrong usage. Options may stand anywhere among the files.
 func Run(args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args)
-	if err != nil || len(o.files) == 0 {
+	if err == nil && len(o.files) > 0 && len(o.listen) > 0 {
+		err = errors.New("either files or --listen")
+	}
+	if err != nil || len(o.files)+len(o.listen) == 0 {
 		if err != nil && !errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(stderr, "weir flows:", err)
 		}
@@ -50,6 +61,14 @@ func Run(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	status := 0
+	if len(o.listen) > 0 {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		if err := p.live(ctx, o.listen); err != nil {
+			fmt.Fprintln(stderr, "weir flows:", err)
+			return 1
+		}
+	}
 	for _, f := range o.files {
 		if err := p.file(f); err != nil {
 			_ = out.Flush() // keep the two outputs in order where they are the same terminal
@@ -66,8 +85,8 @@ func Run(args []string, stdout, stderr io.Writer) int {
 }
 
 type options struct {
-	json, late bool
-	files      []string
+	json, late    bool
+	listen, files []string
 }
 
 func parse(args []string) (o options, err error) {
@@ -75,6 +94,10 @@ func parse(args []string) (o options, err error) {
 	fs.SetOutput(io.Discard)
 	fs.BoolVar(&o.json, "json", false, "")
 	fs.BoolVar(&o.late, "late", false, "")
+	fs.Func("listen", "", func(s string) error {
+		o.listen, o.late = append(o.listen, s), true
+		return nil
+	})
 	for {
 		if err := fs.Parse(args); err != nil {
 			return o, err
@@ -119,7 +142,7 @@ func newPrinter(out *bufio.Writer, o options) (*printer, error) {
 
 // file reads every datagram of one capture.
 func (p *printer) file(path string) error {
-	r, err := pcapfile.Open(path)
+	r, err := open(path)
 	if err != nil {
 		return err
 	}
@@ -143,7 +166,24 @@ func (p *printer) file(path string) error {
 			p.truncated++
 		}
 		p.datagram(&record.Datagram{Exporter: d.src, Arrived: rec.Time, Payload: d.payload})
+		if path == stdin && p.err == nil { // somebody may be watching
+			p.err = p.out.Flush()
+		}
 	}
+}
+
+// stdin stands for standard input among the files.
+const stdin = "-"
+
+func open(path string) (*pcapfile.Reader, error) {
+	if path != stdin {
+		return pcapfile.Open(path)
+	}
+	r, err := pcapfile.NewReader(os.Stdin)
+	if err != nil {
+		return nil, fmt.Errorf("standard input: %w", err)
+	}
+	return r, nil
 }
 
 // datagram decodes one.

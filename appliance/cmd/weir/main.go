@@ -28,7 +28,7 @@ var commands = []command{
 	{"check", "-c FILE", "checks a configuration; prints every problem with file:line", config.Check},
 	{"replay", "-c FILE [--speed max|real|N] [--json] PCAP...", "the whole pipeline over captures, with a virtual clock", replay.Run},
 	{"decode", "[--json] PCAP...", "one line a packet", decode.Run},
-	{"flows", "[--json] [--late] PCAP...", "one line a flow record of captured NetFlow, IPFIX and sFlow", flows.Run},
+	{"flows", "[--json] [--late] PCAP... | --listen PORT", "one line a flow record of NetFlow, IPFIX and sFlow, captured or live", flows.Run},
 	{"version", "", "the version, and the drivers built in", printVersion},
 	{"speaker", "--socket PATH", "the BGP speaker; the appliance starts it by itself", app.Speaker},
 }
