@@ -71,6 +71,10 @@ bench: build ## the figures of the README, one table
 	@if [ "$$(id -u)" = 0 ]; then tools/setup/debian.sh $(RUN_PACKAGES) $(DPDK_PACKAGES) dpdk-dev; fi
 	$(GO) run ./bench
 
+.PHONY: pgo
+pgo: ## profile the hot paths anew for the compiler: appliance/cmd/weir/default.pgo (as root)
+	GO=$(GO) bench/pgo.sh
+
 install: build ## /usr/bin, systemd unit, example configuration
 	install -D -m 755 $(BIN)/weir $(DESTDIR)/usr/bin/weir
 	install -D -m 755 $(BIN)/weirctl $(DESTDIR)/usr/bin/weirctl
