@@ -176,7 +176,11 @@ func TestRead(t *testing.T) {
 func TestDeviceNode(t *testing.T) {
 	t.Parallel()
 	sys := fake(2, 1, 1, "")
-	for device, want := range map[string]int{"eth1": 1, "eth2": -1, "eth3": -1, "../net/eth1": -1, "": -1} {
+	sys["bus/pci/devices/0000:03:00.0/numa_node"] = &fstest.MapFile{Data: []byte("1\n")}
+	for device, want := range map[string]int{
+		"eth1": 1, "eth2": -1, "eth3": -1, "../net/eth1": -1, "": -1,
+		"0000:03:00.0": 1, "03:00.0": 1, "0000:03:00.0,representor=0": 1, "0000:04:00.0": -1, "net_null0,size=64": -1, "a:b:c:d": -1,
+	} {
 		if got := DeviceNode(sys, device); got != want {
 			t.Errorf("%s: node %d, want %d", device, got, want)
 		}

@@ -75,9 +75,18 @@ func readNodes(sys fs.FS) map[int]int {
 	return nodes
 }
 
-// DeviceNode is the NUMA node of a network interface, -1 when it has none or is not known, as with virtual ones.
+// DeviceNode is the NUMA node of a network interface, or of a PCI address with or without a domain and arguments, as in
+// 0000:03:00.0; -1 when it has none or is not known, as with virtual ones.
 func DeviceNode(sys fs.FS, device string) int {
-	b, err := fs.ReadFile(sys, "class/net/"+device+"/device/numa_node")
+	name, _, _ := strings.Cut(device, ",")
+	path := "class/net/" + name + "/device/numa_node"
+	switch strings.Count(name, ":") {
+	case 1:
+		path = "bus/pci/devices/0000:" + name + "/numa_node"
+	case 2:
+		path = "bus/pci/devices/" + name + "/numa_node"
+	}
+	b, err := fs.ReadFile(sys, path)
 	if err != nil {
 		return -1
 	}
