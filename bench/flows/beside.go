@@ -12,9 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/weir-ddos/weir/bench/cable"
+	processor "github.com/weir-ddos/weir/dataplane/cpu"
 )
 
 // Side is a collector that gets the same datagrams as the others.
@@ -144,9 +143,7 @@ func (r *BesideResult) measure(ctx context.Context, s *stream, p *process, port 
 // burst would be lost for its own sake. It keeps its thread, which ends with it.
 func (r *BesideResult) pace(ctx context.Context, s *stream, conn *net.UDPConn) error {
 	runtime.LockOSThread()
-	var set unix.CPUSet
-	set.Set(cable.SenderCPU())
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
+	if err := processor.Pin(cable.SenderCPU()); err != nil {
 		return fmt.Errorf("pin the sender: %w", err)
 	}
 	const slice = time.Millisecond
