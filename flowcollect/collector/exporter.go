@@ -72,10 +72,10 @@ func (e *exporter) header(h *record.Header, agent [16]byte, arrived int64) {
 		e.skew = time.Duration(h.Exported - arrived)
 	}
 	if h.ActiveTimeout != 0 {
-		e.learnt.active.Store(int64(h.ActiveTimeout))
+		e.learnt.active.Store(h.ActiveTimeout)
 	}
 	if h.IdleTimeout != 0 {
-		e.learnt.idle.Store(int64(h.IdleTimeout))
+		e.learnt.idle.Store(h.IdleTimeout)
 	}
 	if !h.HasSequence {
 		return

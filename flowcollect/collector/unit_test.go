@@ -2,6 +2,7 @@ package collector
 
 import (
 	"errors"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -35,12 +36,27 @@ func TestSequences(t *testing.T) {
 		{"counts its own records in", record.IPFIX, []step{{seq: 10, units: 10}, {seq: 15, units: 5}, {seq: 35, units: 20}, {seq: 65, units: 10, lost: 20}}},
 		{"a loss that looks like it", record.NetFlow5, []step{{seq: 100, units: 20}, {seq: 130, units: 30}, {seq: 160, units: 10}, {seq: 170, units: 10}}},
 		{"softflowd: its own records in, options out", record.IPFIX, []step{
-			{seq: 24, units: 25, options: 1}, {seq: 57, units: 33}, {seq: 83, units: 26}, {seq: 103, units: 21, options: 1}, {seq: 120, units: 17}, {seq: 140, units: 20},
-			{seq: 160, units: 21, options: 1}, {seq: 190, units: 10, lost: 20}, {seq: 200, units: 11, options: 1, lost: 20}, {seq: 202, units: 2, lost: 20},
+			{seq: 24, units: 25, options: 1},
+			{seq: 57, units: 33},
+			{seq: 83, units: 26},
+			{seq: 103, units: 21, options: 1},
+			{seq: 120, units: 17},
+			{seq: 140, units: 20},
+			{seq: 160, units: 21, options: 1},
+			{seq: 190, units: 10, lost: 20},
+			{seq: 200, units: 11, options: 1, lost: 20},
+			{seq: 202, units: 2, lost: 20},
 		}},
 		{"softflowd, full messages", record.IPFIX, []step{
-			{seq: 20, units: 21, options: 1}, {seq: 40, units: 20}, {seq: 60, units: 20}, {seq: 80, units: 21, options: 1}, {seq: 100, units: 20}, {seq: 107, units: 7},
-			{seq: 127, units: 21, options: 1}, {seq: 167, units: 20, lost: 20}, {seq: 174, units: 7, lost: 20},
+			{seq: 20, units: 21, options: 1},
+			{seq: 40, units: 20},
+			{seq: 60, units: 20},
+			{seq: 80, units: 21, options: 1},
+			{seq: 100, units: 20},
+			{seq: 107, units: 7},
+			{seq: 127, units: 21, options: 1},
+			{seq: 167, units: 20, lost: 20},
+			{seq: 174, units: 7, lost: 20},
 		}},
 		{"options count, and are lost", record.IPFIX, []step{
 			{seq: 0, units: 20}, {seq: 20, units: 5, options: 5}, {seq: 25, units: 20}, {seq: 45, units: 7, options: 2}, {seq: 54, units: 1, lost: 2}, {seq: 55, units: 3, lost: 2},
@@ -328,5 +344,48 @@ func TestDatagramAllocs(t *testing.T) {
 	w.shard.Leave()
 	if err := errors.Join(c.Stop(), c.Free()); err != nil {
 		t.Error(err)
+	}
+}
+
+// What is wrong is in the statistics while it is, and in the log when it begins and when it is over.
+func TestAlarmsAreShown(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"192.0.2.1", "2001:db8::1"} {
+		var log strings.Builder
+		cfg, d := loopback(t, "127.0.0.1", 1), deps(t)
+		d.Log = slog.New(slog.NewTextHandler(&log, nil))
+		c, err := New(cfg, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		e := c.registry.get(addr16(at), now.UnixNano())
+		e.proven.Store(true)
+		alarms := func(later time.Duration) []string {
+			now = now.Add(later)
+			c.look(now)
+			return c.Stats().Alarms
+		}
+		for range trustAfter {
+			e.seen.Store(now.Add(lookEvery).UnixNano())
+			if got := alarms(lookEvery); len(got) != 0 {
+				t.Errorf("%s: %v", at, got)
+			}
+		}
+		text := "flows: exporter " + at + " is silent"
+		if got := alarms(2 * cfg.SilentAfter); len(got) != 1 || got[0] != text || !c.Exporters()[0].Silent {
+			t.Errorf("%s: %v", at, got)
+		}
+		alarms(lookEvery)
+		e.seen.Store(now.UnixNano())
+		if got := alarms(lookEvery); len(got) != 0 || c.Exporters()[0].Silent {
+			t.Errorf("%s: it is over: %v", at, got)
+		}
+		if n := strings.Count(log.String(), text); n != 2 || !strings.Contains(log.String(), "over: "+text) {
+			t.Errorf("%s: %s", at, log.String())
+		}
+		if err := errors.Join(c.Stop(), c.Free()); err != nil {
+			t.Error(err)
+		}
 	}
 }
