@@ -31,7 +31,7 @@ func versusPath(ctx context.Context, b *bench) (err error) {
 	if b.quick {
 		length = 300 * time.Millisecond
 	}
-	cfg := versus.Config{Weir: b.weir, WeirDPDK: buildDPDK(ctx, filepath.Dir(b.weir), b.log), Length: length, Log: b.log}
+	cfg := versus.Config{Weir: b.weir, WeirDPDK: buildDPDK(ctx, b.dir, b.log), Length: length, Log: b.log}
 	results, err := runBlocks(ctx, cfg, plan, plan[0].Repeat)
 	b.versions = versus.Versions(ctx, cfg, versus.Sides())
 	for _, r := range results {
@@ -106,8 +106,8 @@ func versusRow(r versus.Result, all []versus.Result) Row {
 			out.Targets = append(out.Targets, Target{Text: "2 x bare", Limit: 2 * x.Median(), Value: r.Median(), Unit: "ns"})
 		case r.Side.Rival:
 			out.Beside = append(out.Beside, Beside{x.Side.Label, x.Net(), "ns without idling"}, Beside{"it missed", 100 * x.Missed(), "%"})
-			if x.Scenario.Odd {
-				continue // it has not looked into most packets
+			if x.Scenario.Odd || x.Net() == 0 {
+				continue // it has not looked into most packets, or there were too few to tell their cost from idling
 			}
 			out.Targets = append(out.Targets, Target{
 				Text: fmt.Sprintf("FastNetMon/%g", r.Side.Within), Limit: x.Net() / r.Side.Within, Value: r.Median(), Unit: "ns",
@@ -165,6 +165,7 @@ func versusCommand(ctx context.Context, args []string, stdout, stderr io.Writer)
 	length := flags.Duration("length", time.Second, "how long a turn lasts")
 	networks := flags.String("networks", "", "our own `networks` in the captures, separated by commas (default 10.0.0.0/16,2001:db8::/32)")
 	svg := flags.String("svg", "", "`file` for a picture")
+	weir := flags.String("weir", "", "measure this `program` instead of building one from the tree")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -180,9 +181,11 @@ func versusCommand(ctx context.Context, args []string, stdout, stderr io.Writer)
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // a temporary directory
-	b := &bench{log: stderr, svg: *svg, report: newReport(ctx, false)}
-	if b.weir, err = build(ctx, dir); err != nil {
-		return err
+	b := &bench{weir: *weir, log: stderr, svg: *svg, report: newReport(ctx, false)}
+	if b.weir == "" {
+		if b.weir, err = build(ctx, dir); err != nil {
+			return err
+		}
 	}
 	cfg := versus.Config{Weir: b.weir, Length: *length, Log: stderr}
 	if strings.Contains(*side, "dpdk") {

@@ -69,7 +69,7 @@ func drawSide(b *strings.Builder, text func(x, y, size int, anchor, fill, s stri
 	}
 	length := max(1, int(drawBars*r.Median()/longest+0.5))
 	opacity := "1"
-	if r.Side.Polls {
+	if r.Side.Polls || r.Missed() > 0 && !r.Loses() { // not to be compared
 		opacity = "0.35"
 	}
 	fmt.Fprintf(b, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"2\" fill=\"%s\" fill-opacity=\"%s\"/>\n",

@@ -239,7 +239,7 @@ func (r *Run) divide(odd bool) {
 	}
 	n = max(n, 1)
 	r.Nanoseconds /= n
-	r.Net = r.Nanoseconds - r.Idle*float64(r.Elapsed)/n
+	r.Net = max(0, r.Nanoseconds-r.Idle*float64(r.Elapsed)/n)
 }
 
 // Numbers of packets: of the first order of a warm-up, and the most of any.

@@ -1,6 +1,7 @@
 package versus
 
 import (
+	"errors"
 	"io"
 	"net/netip"
 	"os"
@@ -10,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-ddos/weir/appliance/config"
 	"github.com/weir-ddos/weir/bench/cable"
 	"github.com/weir-ddos/weir/dataplane/pcapfile"
+	"github.com/weir-ddos/weir/dataplane/port"
 	"github.com/weir-ddos/weir/dataplane/wire"
+	"github.com/weir-ddos/weir/tools/lab"
 )
 
 func TestMain(m *testing.M) {
@@ -254,6 +258,28 @@ func TestPlan(t *testing.T) {
 	}
 	if _, err := Choose("nobody"); err == nil {
 		t.Error("a side that is not there was found")
+	}
+}
+
+// TestWeirConfig: the appliance takes what is written for it.
+func TestWeirConfig(t *testing.T) {
+	t.Parallel()
+	l := &lab.Lab{Dir: t.TempDir()}
+	for _, s := range Scenarios() {
+		for _, driver := range []string{"afxdp", "afpacket", "dpdk"} {
+			for _, flows := range []bool{false, true} {
+				text := weirConfig(l, s, driver, flows)
+				c, err := config.Parse("weir.yaml", []byte(text))
+				if errors.Is(err, port.ErrNotBuilt) {
+					continue
+				}
+				if err != nil {
+					t.Errorf("%s, %s: %v\n%s", s.Name, driver, err, text)
+				} else if c.Traffic.Flows != flows || c.Ports[0].Driver != driver || c.Tick != warmTick {
+					t.Errorf("%s, %s: %+v", s.Name, driver, c)
+				}
+			}
+		}
 	}
 }
 
