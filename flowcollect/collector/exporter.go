@@ -50,7 +50,10 @@ func (e *exporter) see(h *record.Header, agent [16]byte, arrived int64) {
 	defer e.mu.Unlock()
 	e.header(h, agent, arrived)
 	if h.Data || h.Protocol < record.NetFlow9 && h.Units > 0 {
-		e.learnt.batch.Store(int64(e.batches.see(arrived)))
+		// Records of all workers read it: it is written when it changes.
+		if b := int64(e.batches.see(arrived)); b != e.learnt.batch.Load() {
+			e.learnt.batch.Store(b)
+		}
 	}
 }
 
