@@ -42,6 +42,7 @@ func besideRows(ctx context.Context, b *bench, long time.Duration) error {
 	if b.quick {
 		long = 500 * time.Millisecond
 	}
+	b.versions = append(b.versions, flows.Versions(ctx)...)
 	for _, c := range flows.BesideCases(long) {
 		r, err := flows.RunBeside(ctx, c)
 		if err != nil {

@@ -3,6 +3,7 @@ package flows
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -65,6 +66,15 @@ func TestBeside(t *testing.T) {
 			}
 			t.Logf("%.0f ns a record, %d of %d datagrams lost, %.0f records/s offered", r.Nanoseconds(), r.Lost, r.Sent, r.Offered)
 		})
+	}
+}
+
+func TestVersions(t *testing.T) {
+	t.Parallel()
+	for _, v := range Versions(t.Context()) {
+		if name, number, ok := strings.Cut(v, " "); !ok || name == "" || !version.MatchString(number) {
+			t.Errorf("%q", v)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -211,3 +212,20 @@ func (p *process) end() error {
 	<-p.done
 	return errors.Join(err, p.log.Close())
 }
+
+// Versions are those of the other collectors that are installed.
+func Versions(ctx context.Context) (list []string) {
+	for _, q := range [][]string{{"nfcapd", "nfdump", "-V"}, {"nfacctd", "pmacct", "-V"}, {"fastnetmon", "fastnetmon", "--version"}} {
+		path, err := find(q[0], q[1])
+		if err != nil {
+			continue
+		}
+		text, _ := exec.CommandContext(ctx, path, q[2]).CombinedOutput() // nfacctd ends with 1
+		if number := version.Find(text); number != nil {
+			list = append(list, q[1]+" "+string(number))
+		}
+	}
+	return list
+}
+
+var version = regexp.MustCompile(`[0-9]+(\.[0-9]+)+`)

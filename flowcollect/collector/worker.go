@@ -257,6 +257,9 @@ func Detect(b []byte) Format {
 
 // find returns the worker's view of an exporter.
 func (w *worker) find(source *[16]byte) *local {
+	if e := w.cur; e != nil && e.key == *source && !e.gone.Load() { // datagrams come in runs
+		return e
+	}
 	e := w.exporters[*source]
 	if e == nil || e.gone.Load() && !e.unlisted {
 		w.drop(e)
@@ -293,6 +296,9 @@ func (w *worker) Record(r *record.Record) {
 		w.sample(e, r)
 	}
 	e.rate, e.rateFrom, e.rateOf = r.SamplingRate, r.RateFrom, r.Protocol
+	if r.Totals || r.Packets|r.Bytes == 0 {
+		settle(r)
+	}
 	n := traffic.Counter{Packets: r.Scale(r.Packets), Bytes: r.Scale(r.Bytes)}
 	if r.DroppedPackets|r.DroppedBytes != 0 {
 		e.charged.dropsReported.Add(traffic.Counter{Packets: r.Scale(r.DroppedPackets), Bytes: r.Scale(r.DroppedBytes)})
