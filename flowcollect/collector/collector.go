@@ -56,6 +56,7 @@ type Collector struct {
 	registry  *registry
 	templates *template.Registry
 	sampling  *sampling.Table
+	totals    *dataset.Totals
 	groups    []*listen.Group
 	workers   []*worker
 	filters   atomic.Pointer[filters]
@@ -99,10 +100,18 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	return c, nil
 }
 
+// totalFlows is how many flows of exporters that only send totals are remembered, 34 bytes each.
+const totalFlows = 1 << 18
+
 // remember makes the tables of what exporters announce, from a predecessor or from the files of an earlier run.
 func (c *Collector) remember() (err error) {
 	if c.sampling, err = sampling.New(samplingConfig(&c.cfg)); err != nil {
 		return err
+	}
+	if a := c.deps.After; a != nil {
+		c.totals = a.totals
+	} else {
+		c.totals = dataset.NewTotals(totalFlows, c.deps.Seed[0])
 	}
 	if a := c.deps.After; a != nil && a.cfg.Templates == c.cfg.Templates {
 		c.templates = a.templates
@@ -214,7 +223,7 @@ func (c *Collector) newWorker(s *listen.Socket, a accept) (*worker, error) {
 	if err != nil {
 		return nil, errors.Join(err, shard.Free())
 	}
-	deps := dataset.Deps{Templates: c.templates, Sampling: c.sampling, Wire: &c.deps.Wire}
+	deps := dataset.Deps{Templates: c.templates, Sampling: c.sampling, Wire: &c.deps.Wire, Totals: c.totals}
 	w.netflow, w.ipfix = netflow.New(deps), ipfix.New(deps)
 	bytes := sflow.FrameWithoutFCS
 	if c.cfg.Bytes == "ip" {

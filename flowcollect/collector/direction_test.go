@@ -104,3 +104,58 @@ func TestOnePacketCountsOnce(t *testing.T) {
 		}
 	}
 }
+
+// What a record counts where its counters are no plain ones: totals repeat what was counted before, and who meters at egress only has
+// nothing in its counters of ingress.
+func TestCountersOfAnotherKind(t *testing.T) {
+	t.Parallel()
+	for _, v6 := range []bool{false, true} {
+		src, dst, elements, size := "192.0.2.1", "10.0.0.1", []uint16{8, 12}, uint16(4)
+		if v6 {
+			src, dst, elements, size = "2001:db9::1", "2001:db8::1", []uint16{27, 28}, 16
+		}
+		ends := append(netip.MustParseAddr(src).AsSlice(), netip.MustParseAddr(dst).AsSlice()...)
+		template := func(fields ...uint16) []byte {
+			b := []byte{}
+			for _, f := range append([]uint16{300, uint16(2 + len(fields)/2), elements[0], size, elements[1], size}, fields...) {
+				b = be.AppendUint16(b, f)
+			}
+			return v9set(v9header(0), 0, b)
+		}
+		one := func(values ...uint32) []byte {
+			return v9set(v9header(1), 300, words(ends[:len(ends):len(ends)], values...))
+		}
+		for _, c := range []struct {
+			name string
+			in   [][]byte
+			want traffic.Counter
+		}{
+			{"totals", [][]byte{template(86, 4, 85, 4, 22, 4), one(10, 1000, 77), one(25, 2500, 77), one(25, 2500, 77), one(30, 3000, 77)}, traffic.Counter{Packets: 30, Bytes: 3000}},
+			{"totals of two flows", [][]byte{template(86, 4, 85, 4, 22, 4), one(10, 1000, 77), one(5, 500, 99)}, traffic.Counter{Packets: 15, Bytes: 1500}},
+			{"at egress only", [][]byte{template(2, 4, 1, 4, 24, 4, 23, 4), one(0, 0, 7, 700), one(1, 100, 1, 90)}, traffic.Counter{Packets: 8, Bytes: 800}},
+		} {
+			cfg := loopback(t, "127.0.0.1", 1)
+			cfg.Spread = "off"
+			col, err := New(cfg, deps(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := col.workers[0]
+			w.shard.Enter()
+			w.poll()
+			source := addr16("192.0.2.251")
+			for _, b := range c.in {
+				w.now, w.wall = w.c.deps.Clock(), w.c.deps.Now().UnixNano()
+				w.datagram(&source, b)
+			}
+			w.burst.Flush(w.half)
+			if s := col.Stats(); s.Counted != c.want || w.half.Records != c.want {
+				t.Errorf("%s, %s: counted %+v, in the shard %+v, want %+v", c.name, dst, s.Counted, w.half.Records, c.want)
+			}
+			w.shard.Leave()
+			if err := errors.Join(col.Stop(), col.Free()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}

@@ -90,6 +90,13 @@ func (r *rules) of(a netip.Addr) *rule {
 	return r.standard
 }
 
+// settle makes a record's counts what it counts: of totals what is new since the flow's last record, and what left the exporter where
+// it metered nothing that came in.
+func settle(r *record.Record) {
+	r.Packets, r.Bytes = r.Counts()
+	r.PriorPackets, r.PriorBytes = 0, 0
+}
+
 // counts says whether a record is one of those that count.
 func (u *rule) counts(r *record.Record) bool {
 	if r.Dropped && !u.dropped {

@@ -241,9 +241,7 @@ func (d *Reader) finish(p *template.Program) record.Code {
 		}
 		return first
 	}
-	if r.Totals && d.deps.Totals != nil && p.Slots.Has(template.Start) {
-		d.deps.Totals.prior(r, d.values.V[template.Start])
-	}
+	d.prior(p, r)
 	d.sink.Record(r)
 	if p.Slots&(1<<template.RevBytes|1<<template.RevPackets) != 0 {
 		d.reverse(p, r)
@@ -289,6 +287,13 @@ func (d *Reader) ask(p *template.Program, r *record.Record) {
 	}
 }
 
+// prior notes what was counted before of a flow that is exported with totals.
+func (d *Reader) prior(p *template.Program, r *record.Record) {
+	if r.Totals && d.deps.Totals != nil && p.Slots.Has(template.Start) {
+		d.deps.Totals.prior(r, d.values.V[template.Start])
+	}
+}
+
 // reverse hands the other direction of a biflow on, when it had any traffic.
 func (d *Reader) reverse(p *template.Program, r *record.Record) {
 	v := &d.values.V
@@ -311,5 +316,6 @@ func (d *Reader) reverse(p *template.Program, r *record.Record) {
 	r.Kind = record.BiflowReverse
 	d.reverseTimes(p, r)
 	r.Reverse()
+	d.prior(p, r)
 	d.sink.Record(r)
 }

@@ -41,6 +41,33 @@ func TestTotalsOfLongFlows(t *testing.T) {
 	})
 }
 
+// Both directions of a biflow with totals are told apart, and each is counted once.
+func TestTotalsOfBiflows(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, fields []el, src, dst string) {
+		c := fresh(t)
+		c.deps.Totals = dataset.NewTotals(64, 12345)
+		c.ipfix = ipfix.New(c.deps)
+		tf := append(fields[:2:2], el{85, 8, 0}, el{86, 8, 0}, el{85, 8, 29305}, el{86, 8, 29305}, el{152, 8, 0})
+		f := func(bytes, packets, back, packetsBack uint64) []byte {
+			return msg10(1, set(300, ip(src), ip(dst), u64(bytes), u64(packets), u64(back), u64(packetsBack), u64(1e12)))
+		}
+		c.send(msg10(1, set(2, tpl(300, tf...))), f(1000, 10, 70, 7), f(5000, 50, 90, 9), f(5000, 50, 100, 10))
+		var forward, back uint64
+		for i := range c.list {
+			_, b := c.list[i].Counts()
+			if addr(c.list[i].Src) == src {
+				forward += b
+			} else {
+				back += b
+			}
+		}
+		if len(c.list) != 6 || forward != 5000 || back != 100 {
+			t.Errorf("%d records, %d and %d bytes", len(c.list), forward, back)
+		}
+	})
+}
+
 // Many more flows than places: memory is fixed, and a flow that is seen all the time is not forgotten for those that are not.
 func TestTotalsBounded(t *testing.T) {
 	t.Parallel()
