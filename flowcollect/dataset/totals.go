@@ -40,8 +40,9 @@ func NewTotals(flows int, seed uint64) *Totals {
 	return &Totals{seed: seed | 1, groups: make([]group, n)}
 }
 
-// prior fills the record's PriorPackets and PriorBytes with what was counted of the same flow before, and remembers its totals. start is
-// the flow's start as exported; without one two flows of the same addresses and ports cannot be told from one, and the record stands as it is.
+// prior fills the record's PriorPackets and PriorBytes with what was counted of the same flow before, shortens its duration to the time
+// since then, and remembers its totals. start is the flow's start as exported; without one two flows of the same addresses and ports
+// cannot be told from one, and the record stands as it is.
 func (t *Totals) prior(r *record.Record, start uint64) {
 	if start == 0 {
 		return
@@ -56,6 +57,7 @@ func (t *Totals) prior(r *record.Record, start uint64) {
 		if f.hash == h {
 			if r.Packets >= f.packets && r.Bytes >= f.bytes {
 				r.PriorPackets, r.PriorBytes = f.packets, f.bytes
+				r.Duration = min(r.Duration, max(r.Arrived-f.seen, 0)) // what is new came since then
 			}
 			f.packets, f.bytes, f.seen = r.Packets, r.Bytes, r.Arrived
 			return

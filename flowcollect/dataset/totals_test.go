@@ -14,9 +14,9 @@ func TestTotalsOfLongFlows(t *testing.T) {
 		c := fresh(t)
 		c.deps.Totals = dataset.NewTotals(64, 12345)
 		c.ipfix = ipfix.New(c.deps)
-		tf := append(fields[:2:2], el{85, 8, 0}, el{86, 8, 0}, el{152, 8, 0})
+		tf := append(fields[:2:2], el{85, 8, 0}, el{86, 8, 0}, el{152, 8, 0}, el{161, 4, 0})
 		f := func(bytes, packets, start uint64) []byte {
-			return msg10(1, set(300, ip(src), ip(dst), u64(bytes), u64(packets), u64(start)))
+			return msg10(1, set(300, ip(src), ip(dst), u64(bytes), u64(packets), u64(start), u32(60_000)))
 		}
 		c.send(msg10(1, set(2, tpl(300, tf...))),
 			f(1000, 10, 1e12), f(5000, 50, 1e12), f(5000, 50, 1e12), f(9000, 90, 1e12), // one flow
@@ -34,6 +34,9 @@ func TestTotalsOfLongFlows(t *testing.T) {
 			if i >= len(got) || got[i] != w {
 				t.Fatalf("got %v, want %v", got, want)
 			}
+		}
+		if c.list[0].Duration != 60*second || c.list[1].Duration != second || c.list[4].Duration != 60*second { // they come a second apart
+			t.Errorf("durations %d, %d, %d", c.list[0].Duration, c.list[1].Duration, c.list[4].Duration)
 		}
 		if c.list[3].Bytes != 9000 || !c.list[3].Totals {
 			t.Errorf("as exported: %+v", c.list[3])

@@ -36,7 +36,8 @@ type Record struct {
 	// Start and End are the exporter's times of the first and last packet, ns since the Unix epoch; 0 unknown. Exporters' clocks are
 	// often wrong: for rates use Duration and anchor it at Arrived.
 	Start, End int64
-	// Duration is from the first to the last packet in ns, never negative; meaningful when Has has HasDuration.
+	// Duration is from the first to the last packet in ns, never negative; meaningful when Has has HasDuration. Where there are
+	// PriorPackets it is not longer than the time since they were counted.
 	Duration int64
 	// Arrived is when the datagram was received, ns since the Unix epoch.
 	Arrived int64
