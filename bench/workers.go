@@ -34,7 +34,8 @@ func twoWorkers(ctx context.Context, b *bench) error {
 			out := row("scale", fmt.Sprintf("%s, hosts and flows, %s active, two workers by one", familyName(v6), count(hosts)), "x", byCPU)
 			out.Beside = []Beside{
 				{"by the clock", byClock[len(byClock)/2], "x"},
-				{"one", row("", "", "", one).Median, "Mpps"}, {"two", row("", "", "", two).Median, "Mpps"},
+				{"one", row("", "", "", one).Median, "Mpps"},
+				{"two", row("", "", "", two).Median, "Mpps"},
 			}
 			out.Targets = []Target{{Limit: 1.9, Value: out.Median, Unit: "x", AtLeast: true}}
 			b.add(out)
@@ -67,7 +68,7 @@ func loadedTicks(ctx context.Context, b *bench) error {
 				{"CPU", 1000 * r.CPU[len(r.CPU)/2].Seconds(), "ms"},
 				{"the worker", r.Ticked.Rate / 1e6, "Mpps"}, {"without ticks", r.Alone.Rate / 1e6, "Mpps"},
 				{"longest gap", 1000 * r.Ticked.Longest.Seconds(), "ms"}, {"without ticks", 1000 * r.Alone.Longest.Seconds(), "ms"},
-				{"lost at 80 %", 1e6 * r.Paced.Lost, "ppm"}, {"without ticks", 1e6 * r.PacedAlone.Lost, "ppm"},
+				{"offered then", r.Paced.Offered / 1e6, "Mpps"}, {"lost of that", 1e6 * r.Paced.Lost, "ppm"}, {"without ticks", 1e6 * r.PacedAlone.Lost, "ppm"},
 			}
 			if r.Late > 0 {
 				out.Beside = append(out.Beside, Beside{"ticks that the worker did not answer", float64(r.Late), ""})

@@ -17,6 +17,9 @@ import (
 	"github.com/weir-ddos/weir/dataplane/worker"
 )
 
+// LineRate is how many of the shortest frames 10-gigabit Ethernet carries in a second.
+const LineRate = 14_880_952
+
 // LoadedCase is a tick beside a worker that has no time to spare.
 type LoadedCase struct {
 	feed.Config
@@ -43,8 +46,8 @@ type LoadedResult struct {
 	Times, CPU []time.Duration
 	// Fewest is how many hosts were active in the tick with the fewest, and Late how many ticks the worker did not answer.
 	Fewest, Late int
-	// Alone is a worker at full rate without ticks, Ticked one with them; PacedAlone and Paced are the same at 80 percent of the
-	// rate of Ticked, from a ring of feed.Depth packets.
+	// Alone is a worker at full rate without ticks, Ticked one with them; PacedAlone and Paced are the same at LineRate, or at 80
+	// percent of the rate of Ticked if that is less, from a ring of feed.Depth packets.
 	Alone, Ticked, PacedAlone, Paced Stretch
 }
 
@@ -70,11 +73,13 @@ func RunLoaded(c LoadedCase) (r LoadedResult, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	unpin, err := pinSelf(0)
+	release, err := confine(0)
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, unpin()) }()
+	defer func() { err = errors.Join(err, release()) }()
+	runtime.LockOSThread() // for the run time of the tick
+	defer runtime.UnlockOSThread()
 	if err := l.worker.Start(context.Background()); err != nil {
 		return r, err
 	}
@@ -100,7 +105,7 @@ func (l *loaded) stretches(c LoadedCase, r *LoadedResult) error {
 		return err
 	}
 	r.Fewest, r.Late = l.fewest, l.late
-	l.queue.SetRate(uint64(r.Ticked.Rate * 0.8))
+	l.queue.SetRate(uint64(min(LineRate, r.Ticked.Rate*0.8)))
 	if err = l.round(c.Every, nil); err != nil {
 		return err
 	}
@@ -219,20 +224,20 @@ func (l *loaded) close() error {
 	return errors.Join(l.worker.Stop(), l.merger.Free(), l.worker.Free())
 }
 
-// pinSelf binds the calling goroutine to a processor until the function that it returns is called.
-func pinSelf(id int) (func() error, error) {
-	runtime.LockOSThread()
+// confine keeps every thread of the process but the worker's on one processor, as the appliance does, until the function that it
+// returns is called.
+func confine(id int) (func() error, error) {
 	all, err := cpu.Affinity()
 	if err == nil {
-		err = cpu.Pin(id)
+		err = cpu.SetProcess([]int{id})
 	}
 	if err != nil {
-		runtime.UnlockOSThread()
 		return nil, err
 	}
+	procs := runtime.GOMAXPROCS(3) // cpu.Plan's advice for one worker
 	return func() error {
-		defer runtime.UnlockOSThread()
-		return cpu.Unpin(all)
+		runtime.GOMAXPROCS(procs)
+		return cpu.SetProcess(all)
 	}, nil
 }
 

@@ -59,9 +59,6 @@ func Affinity() ([]int, error) {
 // Threads that Go starts later do not inherit it, since the runtime starts them from an unlocked thread.
 func Pin(id int) error { return setAffinity(0, []int{id}) }
 
-// Unpin lets the calling thread run on any of the processors again.
-func Unpin(ids []int) error { return setAffinity(0, ids) }
-
 // SetProcess binds every thread that the process has now to the processors, and with them those that the runtime starts later.
 // Call it before the workers pin themselves.
 func SetProcess(ids []int) error {

@@ -24,8 +24,5 @@ func Affinity() ([]int, error) { return nil, errLinux }
 // Pin is not possible outside Linux.
 func Pin(int) error { return errLinux }
 
-// Unpin is not possible outside Linux.
-func Unpin([]int) error { return errLinux }
-
 // SetProcess is not possible outside Linux.
 func SetProcess([]int) error { return errLinux }
