@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"time"
 )
 
 // childEnv holds the port of a collector that runs in a process of its own.
@@ -43,7 +44,7 @@ func collect(text string) error {
 		_, _ = io.Copy(io.Discard, os.Stdin) // ends with the parent
 		cancel()
 	}()
-	if err := s.ticks(ctx, &ReceiveResult{}); err != nil {
+	if err := s.ticks(ctx, new(time.Duration)); err != nil {
 		return err
 	}
 	return s.free()

@@ -72,14 +72,13 @@ func Receive(ctx context.Context, c ReceiveCase) (r ReceiveResult, err error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	ticked := make(chan error, 1)
-	go func() { ticked <- site.ticks(ctx, &r) }()
+	go func() { ticked <- site.ticks(ctx, &r.MaxTick) }()
 	sent, err := send(ctx, s, site, &r)
 	stopped := site.collector.Stop()
 	cancel()
 	if err = errors.Join(err, stopped, <-ticked); err != nil {
 		return r, err
 	}
-	r.CPU -= r.Ticks
 	return r, site.check(s, sent, &r)
 }
 
@@ -88,6 +87,7 @@ type site struct {
 	collector *collector.Collector
 	merger    *merge.Merger
 	counted   traffic.Counter // by the merger's goroutine
+	ticker    chan int        // the thread of that goroutine
 }
 
 // newSite makes a collector of one socket, at a free port of loopback when port is 0.
@@ -110,7 +110,7 @@ func newSite(c ReceiveCase, port uint16) (*site, error) {
 	cfg.Listeners = []collector.Listener{{Address: loopback, Ports: []uint16{port}, Sockets: 1, Buffer: 64 << 20}}
 	seed, begun := traffic.NewSeed(rand.New(rand.NewPCG(7, 7)).Uint64), time.Now()
 	clock := func() int64 { return int64(time.Since(begun)) }
-	s := &site{}
+	s := &site{ticker: make(chan int, 1)}
 	s.collector, err = collector.New(cfg, collector.Deps{
 		Nets: table, Seed: seed, Clock: clock, Traffic: traffic.Config{Hosts: c.Hosts + 1, Prefault: true}, Tick: time.Second, Now: time.Now,
 		Log: slog.New(slog.DiscardHandler),
@@ -142,9 +142,10 @@ func freePort(a netip.Addr) (uint16, error) {
 }
 
 // ticks rotates the shards every second, as the engine does, and once more at the end, which is not in the figures.
-func (s *site) ticks(ctx context.Context, r *ReceiveResult) error {
+func (s *site) ticks(ctx context.Context, longest *time.Duration) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	s.ticker <- unix.Gettid()
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	for {
@@ -154,14 +155,13 @@ func (s *site) ticks(ctx context.Context, r *ReceiveResult) error {
 			last = true
 		case <-t.C:
 		}
-		begin, used := time.Now(), cpu()
+		begin := time.Now()
 		snap, err := s.merger.Tick(begin)
 		if err != nil {
 			return err
 		}
-		if !last {
-			r.MaxTick = max(r.MaxTick, time.Since(begin))
-			r.Ticks += cpu() - used
+		if took := time.Since(begin); !last {
+			*longest = max(*longest, took)
 		}
 		s.counted.Add(snap.Records)
 		bad := snap.Conservation
@@ -170,6 +170,12 @@ func (s *site) ticks(ctx context.Context, r *ReceiveResult) error {
 			return bad
 		}
 	}
+}
+
+// threadTime is the CPU time of a thread of this process: a clock's number is made of the thread's (clock_getcpuclockid(3)).
+func threadTime(tid int) time.Duration {
+	const perThread = 4 | 2
+	return cpuTime(^int32(tid)<<3 | perThread)
 }
 
 // segments is how many datagrams one call sends: they are cut by the kernel (UDP_SEGMENT), which takes 64 KiB at most.
@@ -194,7 +200,8 @@ func send(ctx context.Context, s *stream, site *site, r *ReceiveResult) (sent ui
 	c, oob := r.ReceiveCase, segmentSize(len(s.payload))
 	batch := make([]byte, 0, segments(s)*len(s.payload))
 	received := uint64(0)
-	process, thread, begin := cpuTime(unix.CLOCK_PROCESS_CPUTIME_ID), cpu(), time.Now()
+	process, thread, ticker, begin := cpuTime(unix.CLOCK_PROCESS_CPUTIME_ID), cpu(), <-site.ticker, time.Now()
+	ticked := threadTime(ticker)
 	for time.Since(begin) < r.For && ctx.Err() == nil {
 		for sent-received > ahead && ctx.Err() == nil {
 			time.Sleep(pause)
@@ -214,7 +221,8 @@ func send(ctx context.Context, s *stream, site *site, r *ReceiveResult) (sent ui
 		received = site.collector.Stats().Sums.Datagrams
 	}
 	r.Took = time.Since(begin)
-	r.CPU = cpuTime(unix.CLOCK_PROCESS_CPUTIME_ID) - process - (cpu() - thread)
+	r.Ticks = threadTime(ticker) - ticked
+	r.CPU = cpuTime(unix.CLOCK_PROCESS_CPUTIME_ID) - process - (cpu() - thread) - r.Ticks
 	return sent, ctx.Err()
 }
 
