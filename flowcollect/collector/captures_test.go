@@ -3,10 +3,12 @@ package collector
 import (
 	"errors"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-ddos/weir/dataplane/pcapfile"
 	"github.com/weir-ddos/weir/dataplane/wire"
@@ -32,23 +34,13 @@ func TestNoLossInCaptures(t *testing.T) {
 		if name := filepath.Base(f); strings.Contains(name, "withdraw") || strings.Contains(name, "synthetic") || name == "truth.pcap" {
 			continue // made by hand, or no flows
 		}
-		c, err := New(loopback(t, "127.0.0.1", 1), deps(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		w := c.workers[0]
-		w.shard.Enter()
-		w.poll()
-		n := replay(t, w, f)
+		c := newOffline(t, loopback(t, "127.0.0.1", 1))
+		n := c.replay(t, f)
 		read += n
-		w.shard.Leave()
 		for _, e := range c.Exporters() {
 			if n == 0 || len(e.Lost) > 0 || e.Late > 0 || e.Restarts > 0 {
 				t.Errorf("%s, %d datagrams: lost %v, late %d, restarts %d", filepath.Base(f), n, e.Lost, e.Late, e.Restarts)
 			}
-		}
-		if err := errors.Join(c.Stop(), c.Free()); err != nil {
-			t.Error(err)
 		}
 	}
 	if read < 500 {
@@ -56,8 +48,8 @@ func TestNoLossInCaptures(t *testing.T) {
 	}
 }
 
-// replay gives a worker the UDP payloads of a capture.
-func replay(t *testing.T, w *worker, path string) (n int) {
+// replay gives the worker the UDP payloads of a capture.
+func (o *offline) replay(t *testing.T, path string) (n int) {
 	t.Helper()
 	r, err := pcapfile.Open(path)
 	if err != nil {
@@ -87,9 +79,8 @@ func replay(t *testing.T, w *worker, path string) (n int) {
 		if h.Outer.Proto != wire.ProtoUDP || len(rec.Data) < head {
 			continue
 		}
-		w.now, w.wall = w.c.deps.Clock(), rec.Time
-		source := h.Outer.Src
-		w.datagram(&source, rec.Data[head:])
+		o.now = time.Unix(0, rec.Time)
+		o.send(netip.AddrFrom16(h.Outer.Src).String(), rec.Data[head:])
 		n++
 	}
 }

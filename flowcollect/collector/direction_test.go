@@ -1,7 +1,6 @@
 package collector
 
 import (
-	"errors"
 	"net/netip"
 	"testing"
 
@@ -66,40 +65,22 @@ func TestOnePacketCountsOnce(t *testing.T) {
 				e.Prefix = netip.PrefixFrom(a, a.BitLen())
 				cfg.Exporters = append(cfg.Exporters, e)
 			}
-			col, err := New(cfg, deps(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			w := col.workers[0]
-			w.shard.Enter()
-			w.poll()
+			col := newOffline(t, cfg)
 			for _, r := range []struct {
 				at            string
 				input, output uint32
 			}{{border, 1, 2}, {core, 3, 4}} {
-				source := addr16(r.at)
-				for _, b := range [][]byte{
-					meteredTemplate(v6, c.withDirection),
-					v9set(v9header(1), 300, metered(v6, in, r.input, r.output)),
-					v9set(v9header(2), 300, metered(v6, out, r.input, r.output)),
-				} {
-					w.now, w.wall = w.c.deps.Clock(), w.c.deps.Now().UnixNano()
-					w.datagram(&source, b)
-				}
+				col.send(r.at, meteredTemplate(v6, c.withDirection), v9set(v9header(1), 300, metered(v6, in, r.input, r.output)),
+					v9set(v9header(2), 300, metered(v6, out, r.input, r.output)))
 			}
-			w.burst.Flush(w.half)
 			s := col.Stats()
-			at, ok := w.half.Table().Find(new(addr16(host)), traffic.Incoming)
+			at, ok := col.w.half.Table().Find(new(addr16(host)), traffic.Incoming)
 			var row traffic.Host
 			if ok {
-				w.half.Table().Read(at, &row)
+				col.w.half.Table().Read(at, &row)
 			}
 			if got := row.Cells[traffic.ClassUDP]; got != (traffic.Counter{Packets: 10 * c.want, Bytes: 1000 * c.want}) || s.Skipped != 4-c.want || s.Counted != got {
 				t.Errorf("%s (%s): %+v, counted %+v, %d skipped", c.name, host, got, s.Counted, s.Skipped)
-			}
-			w.shard.Leave()
-			if err := errors.Join(col.Stop(), col.Free()); err != nil {
-				t.Error(err)
 			}
 		}
 	}
@@ -136,25 +117,10 @@ func TestCountersOfAnotherKind(t *testing.T) {
 		} {
 			cfg := loopback(t, "127.0.0.1", 1)
 			cfg.Spread = "off"
-			col, err := New(cfg, deps(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			w := col.workers[0]
-			w.shard.Enter()
-			w.poll()
-			source := addr16("192.0.2.251")
-			for _, b := range c.in {
-				w.now, w.wall = w.c.deps.Clock(), w.c.deps.Now().UnixNano()
-				w.datagram(&source, b)
-			}
-			w.burst.Flush(w.half)
-			if s := col.Stats(); s.Counted != c.want || w.half.Records != c.want {
-				t.Errorf("%s, %s: counted %+v, in the shard %+v, want %+v", c.name, dst, s.Counted, w.half.Records, c.want)
-			}
-			w.shard.Leave()
-			if err := errors.Join(col.Stop(), col.Free()); err != nil {
-				t.Error(err)
+			col := newOffline(t, cfg)
+			col.send("192.0.2.251", c.in...)
+			if s := col.Stats(); s.Counted != c.want || col.w.half.Records != c.want {
+				t.Errorf("%s, %s: counted %+v, in the shard %+v, want %+v", c.name, dst, s.Counted, col.w.half.Records, c.want)
 			}
 		}
 	}

@@ -16,22 +16,7 @@ func TestForgedExporters(t *testing.T) {
 	t.Parallel()
 	cfg := loopback(t, "127.0.0.1", 1)
 	cfg.MaxExporters, cfg.Templates.MaxPerExporter = 64, 16
-	c, err := New(cfg, deps(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := c.workers[0]
-	w.shard.Enter()
-	w.poll()
-	now := time.Now()
-	send := func(from string, list ...[]byte) {
-		source := addr16(from)
-		for _, b := range list {
-			w.now, w.wall = w.c.deps.Clock(), now.UnixNano()
-			w.datagram(&source, b)
-		}
-		w.burst.Flush(w.half)
-	}
+	c := newOffline(t, cfg)
 	options := be.AppendUint16(nil, 257)
 	for _, f := range []uint16{4, 4, 1, 4, 34, 4} {
 		options = be.AppendUint16(options, f)
@@ -41,33 +26,33 @@ func TestForgedExporters(t *testing.T) {
 	}
 	routers := []string{"192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"}
 	for _, r := range routers {
-		send(r, announce...)
+		c.send(r, announce...)
 	}
 	sequence := uint32(3)
 	for range trustAfter { // half a minute of ordinary life
 		for _, r := range routers {
-			send(r, v9data(sequence, "2001:db9::1", "2001:db8::1", 17, 2, 200))
+			c.send(r, v9data(sequence, "2001:db9::1", "2001:db8::1", 17, 2, 200))
 		}
 		sequence++
-		now = now.Add(lookEvery)
-		c.look(now)
+		c.now = c.now.Add(lookEvery)
+		c.look(c.now)
 	}
 	before := c.Stats()
 	for i := range 5000 {
-		send(fmt.Sprintf("198.%d.%d.%d", 18+i>>16, byte(i>>8), byte(i)), announce...)
-		send(fmt.Sprintf("2001:db9:1::%x", i), append(announce, v9data(3, "2001:db9::1", "2001:db8::1", 17, 2, 200))...)
+		c.send(fmt.Sprintf("198.%d.%d.%d", 18+i>>16, byte(i>>8), byte(i)), announce...)
+		c.send(fmt.Sprintf("2001:db9:1::%x", i), append(announce, v9data(3, "2001:db9::1", "2001:db8::1", 17, 2, 200))...)
 		if i%1000 == 999 {
-			now = now.Add(lookEvery)
+			c.now = c.now.Add(lookEvery)
 			for _, r := range routers {
-				send(r, v9data(sequence, "2001:db9::1", "2001:db8::1", 17, 2, 200))
+				c.send(r, v9data(sequence, "2001:db9::1", "2001:db8::1", 17, 2, 200))
 			}
 			sequence++
-			c.look(now)
+			c.look(c.now)
 		}
 	}
 	s := c.Stats()
-	if len(w.exporters) > 2*cfg.MaxExporters || s.Exporters > cfg.MaxExporters || s.Templates.Templates > int64(3*cfg.MaxExporters) || len(c.sampling.All()) > 2*cfg.MaxExporters {
-		t.Errorf("%d views, %d exporters, %d templates, %d rates", len(w.exporters), s.Exporters, s.Templates.Templates, len(c.sampling.All()))
+	if len(c.w.exporters) > 2*cfg.MaxExporters || s.Exporters > cfg.MaxExporters || s.Templates.Templates > int64(3*cfg.MaxExporters) || len(c.sampling.All()) > 2*cfg.MaxExporters {
+		t.Errorf("%d views, %d exporters, %d templates, %d rates", len(c.w.exporters), s.Exporters, s.Templates.Templates, len(c.sampling.All()))
 	}
 	if s.Forgotten < 9000 || s.RatesRefused != before.RatesRefused {
 		t.Errorf("%d forgotten, %d rates refused", s.Forgotten, s.RatesRefused)
@@ -84,10 +69,6 @@ func TestForgedExporters(t *testing.T) {
 		if r != "" {
 			t.Errorf("%s was forgotten", r)
 		}
-	}
-	w.shard.Leave()
-	if err := errors.Join(c.Stop(), c.Free()); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -131,46 +112,27 @@ func TestUnlistedExportersCount(t *testing.T) {
 	t.Parallel()
 	cfg := loopback(t, "127.0.0.1", 1)
 	cfg.MaxExporters = 2
-	c, err := New(cfg, deps(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := c.workers[0]
-	w.shard.Enter()
-	w.poll()
-	now := time.Now()
-	send := func(from string, list ...[]byte) {
-		source := addr16(from)
-		for _, b := range list {
-			w.now, w.wall = w.c.deps.Clock(), now.UnixNano()
-			w.datagram(&source, b)
-		}
-		w.burst.Flush(w.half)
-	}
+	c := newOffline(t, cfg)
 	for _, at := range []string{"192.0.2.1", "2001:db8::1"} {
-		send(at, v9template(0), v9data(1, "2001:db9::1", "2001:db8::1", 17, 1, 100))
+		c.send(at, v9template(0), v9data(1, "2001:db9::1", "2001:db8::1", 17, 1, 100))
 		c.registry.find(addr16(at)).trusted.Store(true)
 	}
 	for i, at := range []string{"192.0.2.2", "2001:db8::2"} {
-		send(at, v9template(0))
+		c.send(at, v9template(0))
 		for n := range uint32(3) {
-			c.look(now)
-			send(at, v9data(n+1, "2001:db9::1", "2001:db8::1", 17, 10, 1000))
+			c.look(c.now)
+			c.send(at, v9data(n+1, "2001:db9::1", "2001:db8::1", 17, 10, 1000))
 		}
 		if s := c.Stats(); s.Counted.Packets != uint64(2+30*(i+1)) || s.Exporters != 2 || s.Unlisted != uint64(i+1) || s.Sums.UnknownTemplateSets != 0 {
 			t.Errorf("%s: counted %+v, %d exporters, %d unlisted", at, s.Counted, s.Exporters, s.Unlisted)
 		}
 	}
-	if c.look(now); len(c.Stats().Alarms) != 1 {
+	if c.look(c.now); len(c.Stats().Alarms) != 1 {
 		t.Errorf("%v", c.Stats().Alarms)
 	}
-	now = now.Add(2 * unlistedFor)
-	if c.look(now); len(w.exporters) != 4 {
-		t.Errorf("%d views", len(w.exporters))
-	}
-	w.shard.Leave()
-	if err := errors.Join(c.Stop(), c.Free()); err != nil {
-		t.Error(err)
+	c.now = c.now.Add(2 * unlistedFor)
+	if c.look(c.now); len(c.w.exporters) != 4 {
+		t.Errorf("%d views", len(c.w.exporters))
 	}
 }
 
