@@ -3,6 +3,7 @@ package dpdk
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -85,6 +86,24 @@ func deviceName(device string) string {
 	return name
 }
 
+// pciAddress is a PCI address with a domain or without.
+var pciAddress = regexp.MustCompile(`(?i)^([0-9a-f]{1,8}:)?[0-9a-f]{1,2}:[0-9a-f]{1,2}\.[0-7](,|$)`)
+
+// canonical is device with its PCI address as DPDK writes it; other devices are left as they are.
+func canonical(device string) string {
+	if !pciAddress.MatchString(device) {
+		return device
+	}
+	address, args, more := strings.Cut(device, ",")
+	if strings.Count(address, ":") == 1 {
+		address = "0000:" + address
+	}
+	if address = strings.ToLower(address); more {
+		address += "," + args
+	}
+	return address
+}
+
 // argument is the value of a virtual device's argument, empty when it is not there.
 func argument(device, key string) string {
 	for a := range strings.SplitSeq(device, ",") {
@@ -118,9 +137,9 @@ func options(cfg port.Config) (Options, error) {
 	return o, errors.Join(append(errs, o.Validate())...)
 }
 
-// ealArgs are the arguments that start DPDK's environment for a process whose first port is device. Processors is the
-// list of those that the process may use, as in "0-3,8".
-func (o Options) ealArgs(device, processors string) []string {
+// ealArgs are the arguments that start DPDK's environment. Processors is the list of those that the process may use, as
+// in "0-3,8".
+func (o Options) ealArgs(processors string) []string {
 	args := []string{"weir", "--no-telemetry"}
 	has := func(prefixes ...string) bool {
 		return slices.ContainsFunc(o.EAL, func(a string) bool {
@@ -148,12 +167,9 @@ func (o Options) ealArgs(device, processors string) []string {
 		args = append(args, "--lcores=0@("+processors+")")
 	}
 	if !has("-a", "-b", "--allow", "--block", "--no-pci") {
-		// An allow-list keeps the EAL from seizing every device that is bound to vfio-pci; later ports add themselves.
-		only := "0000:00:00.0" // the host bridge, which no driver takes
-		if strings.Contains(deviceName(device), ":") {
-			only = deviceName(device)
-		}
-		args = append(args, "-a", only)
+		// The host bridge, which no driver takes: this keeps the EAL from seizing every device that is bound to vfio-pci. Each
+		// port adds its own when it is opened, and so can let go of it.
+		args = append(args, "-a", "0000:00:00.0")
 	}
 	return append(args, o.EAL...)
 }

@@ -19,7 +19,8 @@ import (
 
 // Port implements port.Port.
 type Port struct {
-	args   string
+	device string // as configured
+	args   string // the same as DPDK writes it
 	opts   Options
 	queues []*Queue
 	faces  []port.Queue // the same, as the interface
@@ -60,10 +61,10 @@ func (driver) Open(cfg port.Config) (port.Port, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := eal.start(o, cfg.Device); err != nil {
+	if err := eal.start(o); err != nil {
 		return nil, err
 	}
-	p := &Port{args: cfg.Device, opts: o, past: map[string]uint64{}}
+	p := &Port{device: cfg.Device, args: canonical(cfg.Device), opts: o, past: map[string]uint64{}}
 	if err := p.attach(cfg.Queues); err != nil {
 		return nil, err
 	}
@@ -221,7 +222,7 @@ func (p *Port) Queues() []port.Queue { return p.faces }
 // of real devices leave the frame in the device, which counts it as missed when it must go, but net_pcap, net_tap and
 // net_ring lose it, so there it counts too. The other counters of the device are in Extra.
 func (p *Port) Stats() port.Stats {
-	s := port.Stats{Device: p.args, Driver: "dpdk"}
+	s := port.Stats{Device: p.device, Driver: "dpdk"}
 	s.Err, s.Reopens = p.keeper.State()
 	p.mu.Lock()
 	dev := p.dev

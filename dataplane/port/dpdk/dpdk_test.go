@@ -402,18 +402,25 @@ func TestArgumentsOfTheEnvironment(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		options Options
-		device  string
 		want    string
 	}{
-		{Options{HugePages: true}, "0000:03:00.0", "weir --no-telemetry --in-memory --lcores=0@(0-3) -a 0000:03:00.0"},
-		{Options{HugePages: true, Memory: 512}, "net_null0", "weir --no-telemetry --in-memory -m 512 --lcores=0@(0-3) -a 0000:00:00.0"},
-		{Options{}, "net_null0", "weir --no-telemetry --no-shconf --no-huge -m 256 --lcores=0@(0-3) -a 0000:00:00.0"},
-		{Options{HugePages: true, EAL: []string{"-l1", "--no-pci", "--socket-mem=64"}, Memory: 9}, "x", "weir --no-telemetry --in-memory -l1 --no-pci --socket-mem=64"},
-		{Options{HugePages: true, EAL: []string{"--allow=1:2.3", "-c", "3"}}, "x", "weir --no-telemetry --in-memory --allow=1:2.3 -c 3"},
-		{Options{HugePages: true, EAL: []string{"--log-level=debug"}}, "a:1", "weir --no-telemetry --in-memory --lcores=0@(0-3) -a a:1 --log-level=debug"},
+		{Options{HugePages: true}, "weir --no-telemetry --in-memory --lcores=0@(0-3) -a 0000:00:00.0"},
+		{Options{HugePages: true, Memory: 512}, "weir --no-telemetry --in-memory -m 512 --lcores=0@(0-3) -a 0000:00:00.0"},
+		{Options{}, "weir --no-telemetry --no-shconf --no-huge -m 256 --lcores=0@(0-3) -a 0000:00:00.0"},
+		{Options{HugePages: true, EAL: []string{"-l1", "--no-pci", "--socket-mem=64"}, Memory: 9}, "weir --no-telemetry --in-memory -l1 --no-pci --socket-mem=64"},
+		{Options{HugePages: true, EAL: []string{"--allow=1:2.3", "-c", "3"}}, "weir --no-telemetry --in-memory --allow=1:2.3 -c 3"},
+		{Options{HugePages: true, EAL: []string{"--log-level=debug"}}, "weir --no-telemetry --in-memory --lcores=0@(0-3) -a 0000:00:00.0 --log-level=debug"},
 	} {
-		if got := strings.Join(c.options.ealArgs(c.device, "0-3"), " "); got != c.want {
+		if got := strings.Join(c.options.ealArgs("0-3"), " "); got != c.want {
 			t.Errorf("%+v:\n got %s\nwant %s", c.options, got, c.want)
+		}
+	}
+	for device, want := range map[string]string{
+		"0000:03:00.0": "0000:03:00.0", "03:00.0": "0000:03:00.0", "0000:AF:1f.7,a=B": "0000:af:1f.7,a=B", "net_null0,a=3:00.0": "net_null0,a=3:00.0",
+		"03:00.8": "03:00.8", "net_pcap0": "net_pcap0",
+	} {
+		if got := canonical(device); got != want {
+			t.Errorf("%s is %s, want %s", device, got, want)
 		}
 	}
 	if err := Default().Validate(); err != nil {

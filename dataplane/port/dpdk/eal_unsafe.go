@@ -32,7 +32,7 @@ type environment struct {
 var eal environment
 
 // start starts the EAL, or checks that it runs with what the port wants.
-func (e *environment) start(o Options, device string) error {
+func (e *environment) start(o Options) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	wish := append([]string{fmt.Sprint("huge_pages=", o.HugePages), fmt.Sprint("memory=", o.Memory)}, o.EAL...)
@@ -54,7 +54,7 @@ func (e *environment) start(o Options, device string) error {
 			f()
 		}
 	}()
-	args := o.ealArgs(device, cpu.FormatList(ids))
+	args := o.ealArgs(cpu.FormatList(ids))
 	e.do(func() {
 		if e.err = ealInit(args); e.err != nil {
 			e.err = fmt.Errorf("start DPDK's environment with %q: %w", strings.Join(args[1:], " "), e.err)
