@@ -201,6 +201,17 @@ func TestRuntime(t *testing.T) {
 		"bans: {ban_time: 10s}\nwhitelist: [10.0.7.0/24]")
 	r := running{b.App}
 	victim := netip.MustParseAddr("2001:db8::66")
+	// Rates first: they end with the capture.
+	eventually(t, "the victim among the busiest hosts", func() bool {
+		list := r.Hosts(api.Query{Order: "packets", Limit: 5})
+		return len(list) > 0 && list[0].Name == victim.String() && list[0].Incoming.TCPSYN.Packets > 20000
+	})
+	for family, want := range map[api.Family]bool{api.IPv4: false, api.IPv6: true} {
+		totals, err := r.Totals(family)
+		if got := totals.Incoming.TCPSYN.Packets > 20000; err != nil || got != want {
+			t.Errorf("family %d: %+v %v", family, totals.Incoming, err)
+		}
+	}
 	var inc api.Incident
 	eventually(t, "incident", func() bool {
 		list := r.Incidents(false)
@@ -218,21 +229,11 @@ func TestRuntime(t *testing.T) {
 	if m.Prefix != netip.PrefixFrom(victim, 128) || m.State != "no router" || m.Threshold != "threshold_pps" {
 		t.Errorf("%+v", m)
 	}
-	eventually(t, "the victim among the busiest hosts", func() bool {
-		list := r.Hosts(api.Query{Order: "packets", Limit: 5})
-		return len(list) > 0 && list[0].Name == victim.String() && list[0].Incoming.TCPSYN.Packets > 20000
-	})
 	if h, err := r.Host(victim); err != nil || h.Network != "2001:db8::/32" || h.Hostgroup != "global" {
 		t.Errorf("%+v %v", h, err)
 	}
 	if _, err := r.Host(netip.MustParseAddr("198.51.100.1")); err == nil {
 		t.Error("a host outside the networks was found")
-	}
-	for family, want := range map[api.Family]bool{api.IPv4: false, api.IPv6: true} {
-		totals, err := r.Totals(family)
-		if got := totals.Incoming.TCPSYN.Packets > 20000; err != nil || got != want {
-			t.Errorf("family %d: %+v %v", family, totals.Incoming, err)
-		}
 	}
 	if w := r.Membership(netip.MustParseAddr("10.0.7.9")); !w.Inside || !w.Whitelisted {
 		t.Errorf("%+v", w)
