@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"bytes"
 	"cmp"
 	"net/netip"
 	"slices"
@@ -53,23 +54,22 @@ type Source struct {
 	Dropped uint64 `json:"dropped"`
 }
 
-// sources adds what one worker saw to what others saw of the same exporter: the one that looked for longest knows best.
+// addTo adds what one worker saw to what others saw of the same exporter.
 func (s *sampled) addTo(list []sflow.SourceStats) []sflow.SourceStats {
 	if s.sources == nil {
 		return list
 	}
-	for _, x := range s.sources.All() {
-		i := slices.IndexFunc(list, func(y sflow.SourceStats) bool {
-			return y.Agent == x.Agent && y.Domain == x.Domain && y.Source == x.Source
-		})
-		switch {
-		case i < 0:
-			list = append(list, x)
-		case list[i].Taken < x.Taken:
-			list[i] = x
-		}
+	return append(list, s.sources.All()...)
+}
+
+// compactSources orders sources and leaves one of each: that of the worker that looked for longest.
+func compactSources(list []sflow.SourceStats) []sflow.SourceStats {
+	order := func(a, b sflow.SourceStats) int {
+		return cmp.Or(bytes.Compare(a.Agent[:], b.Agent[:]), cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Source.Class, b.Source.Class),
+			cmp.Compare(a.Source.Index, b.Source.Index))
 	}
-	return list
+	slices.SortFunc(list, func(a, b sflow.SourceStats) int { return cmp.Or(order(a, b), cmp.Compare(b.Taken, a.Taken)) })
+	return slices.CompactFunc(list, func(a, b sflow.SourceStats) bool { return order(a, b) == 0 })
 }
 
 // Bounds of what is said of effective rates.
@@ -82,6 +82,7 @@ const (
 
 // describeSources turns them into what people see, and reports whether the announced rates are far from what was sampled.
 func describeSources(list []sflow.SourceStats) (out []Source, mean float64, off bool) {
+	list = compactSources(list)
 	var packets, taken uint64
 	for i := range list {
 		x := &list[i]
@@ -101,8 +102,5 @@ func describeSources(list []sflow.SourceStats) (out []Source, mean float64, off 
 	if taken > 0 {
 		mean = float64(packets) / float64(taken)
 	}
-	slices.SortFunc(out, func(a, b Source) int {
-		return cmp.Or(a.Agent.Compare(b.Agent), cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Index, b.Index))
-	})
 	return out, mean, off
 }
