@@ -141,7 +141,6 @@ func TestWhileTheOwnerRuns(t *testing.T) {
 	}()
 	var total uint64
 	sets := uint64(1)
-	deadline := time.Now().Add(20 * time.Second)
 	ticks := 2000
 	if testing.Short() {
 		ticks = 300
@@ -154,7 +153,7 @@ func TestWhileTheOwnerRuns(t *testing.T) {
 		s.SetKeepFlows(keep)
 		s.Request()
 		h := s.Collect()
-		for ; h == nil; h = s.Collect() {
+		for deadline := time.Now().Add(20 * time.Second); h == nil; h = s.Collect() {
 			if time.Now().After(deadline) {
 				t.Fatal("the owner does not answer")
 			}
