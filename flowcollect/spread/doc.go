@@ -21,5 +21,8 @@
 // most a quarter longer than the tick: an appliance that stood still for a minute goes on where it was, and does not
 // charge a minute to the second after it.
 //
+// Entries are large and many, so that nearly every one that is touched is several cache misses. Records wait in a short queue, and what
+// they need is fetched together; the owner flushes the queue, or works, before the half changes.
+//
 // A Spreader belongs to the goroutine that owns the shard. It never allocates after New, locks, logs or reads a clock.
 package spread
