@@ -66,9 +66,13 @@ func loadedTicks(ctx context.Context, b *bench) error {
 			out := row("tick", fmt.Sprintf("%s, %s hosts, a worker at full rate beside it", familyName(c.IPv6), count(c.Hosts)), "ms", milliseconds(r.Times))
 			out.Beside = []Beside{
 				{"CPU", 1000 * r.CPU[len(r.CPU)/2].Seconds(), "ms"},
-				{"the worker", r.Ticked.Rate / 1e6, "Mpps"}, {"without ticks", r.Alone.Rate / 1e6, "Mpps"},
-				{"longest gap", 1000 * r.Ticked.Longest.Seconds(), "ms"}, {"without ticks", 1000 * r.Alone.Longest.Seconds(), "ms"},
-				{"offered then", r.Paced.Offered / 1e6, "Mpps"}, {"lost of that", 1e6 * r.Paced.Lost, "ppm"}, {"without ticks", 1e6 * r.PacedAlone.Lost, "ppm"},
+				{"the worker", r.Ticked.Rate / 1e6, "Mpps"},
+				{"without ticks", r.Alone.Rate / 1e6, "Mpps"},
+				{"longest gap", 1000 * r.Ticked.Longest.Seconds(), "ms"},
+				{"without ticks", 1000 * r.Alone.Longest.Seconds(), "ms"},
+				{"offered then", r.Paced.Offered / 1e6, "Mpps"},
+				{"lost of that", 1e6 * r.Paced.Lost, "ppm"},
+				{"without ticks", 1e6 * r.PacedAlone.Lost, "ppm"},
 			}
 			if r.Late > 0 {
 				out.Beside = append(out.Beside, Beside{"ticks that the worker did not answer", float64(r.Late), ""})
@@ -98,8 +102,12 @@ func soaked(ctx context.Context, b *bench) error {
 		Scenario: "soak", Case: fmt.Sprintf("AF_XDP, %v, %d commits, %d API queries: packets received", c.Time, r.Commits, r.Queries), Unit: "Mpps",
 		Median: rate, Min: rate, Max: rate, Runs: 1,
 		Beside: []Beside{
-			{"sent", float64(r.Sent), ""}, {"lost on the cable", float64(r.Sent - r.Delivered), ""}, {"counted", float64(r.Counted), ""},
-			{"dropped by the port", float64(r.Dropped), ""}, {"busy", 100 * r.Busy, "%"}, {"longest tick", 1000 * r.TickLongest.Seconds(), "ms"},
+			{"sent", float64(r.Sent), ""},
+			{"lost on the cable", float64(r.Sent - r.Delivered), ""},
+			{"counted", float64(r.Counted), ""},
+			{"dropped by the port", float64(r.Dropped), ""},
+			{"busy", 100 * r.Busy, "%"},
+			{"longest tick", 1000 * r.TickLongest.Seconds(), "ms"},
 		},
 	})
 	mib := func(n int64) float64 { return float64(n) / (1 << 20) }
