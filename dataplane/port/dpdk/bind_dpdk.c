@@ -21,6 +21,7 @@
 #include <rte_log.h>
 #include <rte_malloc.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 #include <rte_prefetch.h>
 
@@ -183,6 +184,29 @@ static int configure(struct weir_open *o, const struct rte_eth_dev_info *info, u
 	return rte_eth_dev_configure(o->port, o->queues, tx, &conf);
 }
 
+/* As rte_pktmbuf_pool_create, but buffers may lie across pages where devices see virtual addresses anyway. Without huge pages there would be
+ * one of 2 KB in each page, all at one offset and so in one set of the cache: 25 ns a frame instead of 8 on net_null. */
+static struct rte_mempool *make_pool(const char *name, unsigned n, unsigned cache, uint16_t room, int node)
+{
+	struct rte_pktmbuf_pool_private about = { .mbuf_data_room_size = room };
+	struct rte_mempool *pool = rte_mempool_create_empty(name, n, (unsigned)sizeof(struct rte_mbuf) + room, cache, sizeof(about),
+		node, rte_eal_iova_mode() == RTE_IOVA_VA ? RTE_MEMPOOL_F_NO_IOVA_CONTIG : 0);
+	if (pool == NULL)
+		return NULL;
+	int rc = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+	if (rc == 0) {
+		rte_pktmbuf_pool_init(pool, &about);
+		rc = rte_mempool_populate_default(pool);
+	}
+	if (rc < 0) {
+		rte_mempool_free(pool);
+		rte_errno = -rc;
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+}
+
 /* Some drivers (net_af_xdp, net_tap) insist on as many transmit as receive queues, and net_memif refuses a peer that has any; we
  * never send. */
 static int configure_queues(struct weir_open *o, const struct rte_eth_dev_info *info)
@@ -207,8 +231,7 @@ static int configure_queues(struct weir_open *o, const struct rte_eth_dev_info *
 	static unsigned serial; /* a pool that could not be freed keeps its name */
 	char name[RTE_MEMPOOL_NAMESIZE];
 	snprintf(name, sizeof(name), "weir%u", serial++);
-	o->pool = rte_pktmbuf_pool_create(name, n, cache, 0, (uint16_t)(o->buffer + RTE_PKTMBUF_HEADROOM),
-		node < 0 ? SOCKET_ID_ANY : node);
+	o->pool = make_pool(name, n, cache, (uint16_t)(o->buffer + RTE_PKTMBUF_HEADROOM), node < 0 ? SOCKET_ID_ANY : node);
 	if (o->pool == NULL)
 		return step(o, "make the buffers (too little memory? see options.eal -m, huge pages)", rte_errno ? -rte_errno : -ENOMEM);
 	o->pool_size = n;
