@@ -113,14 +113,7 @@ func init() { port.Register("afpacket", driver{}) }
 // options checks cfg and returns its options.
 func options(cfg port.Config) (Options, error) {
 	o := Default()
-	errs := []error{port.DecodeOptions(cfg.Options, &o)}
-	if err := netdev.CheckName(cfg.Device); err != nil {
-		errs = append(errs, fmt.Errorf("device: %w", err))
-	}
-	if cfg.Queues < 0 || cfg.Queues > maxQueues {
-		errs = append(errs, fmt.Errorf("queues: %d is outside 0..%d", cfg.Queues, maxQueues))
-	}
-	return o, errors.Join(append(errs, o.Validate())...)
+	return o, errors.Join(port.DecodeOptions(cfg.Options, &o), netdev.Check(cfg, maxQueues), o.Validate())
 }
 
 // Check implements port.Driver.

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-ddos/weir/dataplane/port"
 )
 
 // Device is what the kernel says about a device at one moment.
@@ -34,6 +36,18 @@ type Device struct {
 
 // ErrNoDevice is wrapped when there is no device of the name.
 var ErrNoDevice = errors.New("no such network device")
+
+// Check reports what is wrong with a port's device and queues, each problem beginning with its key.
+func Check(cfg port.Config, maxQueues int) error {
+	var errs []error
+	if err := CheckName(cfg.Device); err != nil {
+		errs = append(errs, fmt.Errorf("device: %w", err))
+	}
+	if cfg.Queues < 0 || cfg.Queues > maxQueues {
+		errs = append(errs, fmt.Errorf("queues: %d is outside 0..%d", cfg.Queues, maxQueues))
+	}
+	return errors.Join(errs...)
+}
 
 // CheckName says what is wrong with a device name, without asking the kernel.
 func CheckName(name string) error {
