@@ -1,4 +1,4 @@
-// Demo shows Weir's main job on real input: a quiet network, a flood, the breach with its reason, the blackhole route
+// Command demo shows Weir's main job on real input: a quiet network, a flood, the breach with its reason, the blackhole route
 // arriving in the router, the victim shielded while the attack goes on, the end of the attack, the route going away.
 // `make run` starts it.
 //

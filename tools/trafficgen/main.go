@@ -1,4 +1,4 @@
-// Trafficgen makes labelled traffic, benign and hostile, as a pcap file or live on an interface, or what a router would export about it,
+// Command trafficgen makes labelled traffic, benign and hostile, as a pcap file or live on an interface, or what a router would export about it,
 // with the exact truth beside it.
 //
 // Run it with --help; packages gen, send and export are the libraries behind it.

@@ -1,4 +1,4 @@
-// Bare receives and releases frames of a DPDK device for a while and counts nothing else: what the binding costs. Package
+// Command bare receives and releases frames of a DPDK device for a while and counts nothing else: what the binding costs. Package
 // bench/dpdk builds it with the tag dpdk and starts it; the order is its only argument.
 package main
 
