@@ -1,4 +1,4 @@
-// Bench measures Weir and prints one table: `make bench`, or `go run ./bench --only memory,ports --quick --json`; and
+// Command bench measures Weir and prints one table: `make bench`, or `go run ./bench --only memory,ports --quick --json`; and
 // `go run ./bench versus --scenario imix --side weir-afxdp,fastnetmon --svg out.svg capture.pcap` puts chosen sides next to each other.
 //
 // Each scenario is a function that returns rows; the measuring itself is in the packages below this one. A target that
