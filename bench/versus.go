@@ -32,8 +32,8 @@ func versusPath(ctx context.Context, b *bench) (err error) {
 		length = 300 * time.Millisecond
 	}
 	cfg := versus.Config{Weir: b.weir, WeirDPDK: buildDPDK(ctx, b.dir, b.log), Length: length, Log: b.log}
-	results, err := runBlocks(ctx, cfg, plan, plan[0].Repeat)
 	b.versions = versus.Versions(ctx, cfg, versus.Sides())
+	results, err := runBlocks(ctx, cfg, plan, plan[0].Repeat)
 	for _, r := range results {
 		b.add(versusRow(r, results))
 	}
@@ -54,9 +54,11 @@ func runBlocks(ctx context.Context, cfg versus.Config, plan []versus.Block, loss
 		results, errs = append(results, r...), append(errs, err)
 	}
 	for _, p := range plan {
-		block(p)
+		if ctx.Err() == nil {
+			block(p)
+		}
 	}
-	if lossy > 0 {
+	if lossy > 0 && ctx.Err() == nil {
 		p, ok, err := versus.Lossy(results, lossy)
 		if errs = append(errs, err); ok {
 			block(p)
@@ -191,9 +193,9 @@ func versusCommand(ctx context.Context, args []string, stdout, stderr io.Writer)
 	if strings.Contains(*side, "dpdk") {
 		cfg.WeirDPDK = buildDPDK(ctx, dir, stderr)
 	}
-	results, err := runBlocks(ctx, cfg, plan, 0)
 	b.versions = versus.Versions(ctx, cfg, plan[0].Sides)
 	b.report.Versions = b.versions
+	results, err := runBlocks(ctx, cfg, plan, 0)
 	b.report.finish(nil, nil)
 	return errors.Join(err, versus.Markdown(stdout, b.report.heading(), results), unfair(results), b.draw(results))
 }

@@ -141,13 +141,17 @@ func (b *Bench) startFastNetMon(ctx context.Context, sc Scenario, flows bool) (*
 	if err != nil {
 		return nil, err
 	}
-	return &receiver{
-		pid: p.cmd.Process.Pid, received: received, lag: 300 * time.Millisecond, warm: 400 * time.Millisecond,
+	r := &receiver{
+		pid: p.cmd.Process.Pid, received: received, lag: 300 * time.Millisecond, warm: warmTicks * warmTick,
 		stop: func() error {
 			client.CloseIdleConnections()
 			return p.kill() // asked to end, it leaves a dump of its stack in /var/log
 		},
-	}, nil
+	}
+	if flows { // it gets slower when the memory of its flows has been given back once, each second
+		r.warm = 2500 * time.Millisecond
+	}
+	return r, nil
 }
 
 // dial connects inside the receiver's namespace.

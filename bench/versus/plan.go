@@ -11,7 +11,7 @@ const Paced = 200_000
 // Plan is the part of all combinations that says most, in the time that `make bench` has: every side at one scenario, then what the
 // others say about Weir. quick leaves out most of it.
 func Plan(quick bool) ([]Block, error) {
-	main := []string{"weir-afxdp", "weir-afpacket", barePacket, tracking}
+	main := []string{"weir-afpacket", barePacket, tracking}
 	full := []string{"weir-afxdp", "weir-afpacket", "weir-afpacket-hosts", bareXDP, barePacket, tracking, hosts}
 	var every []string
 	for _, s := range Sides() {
@@ -23,7 +23,7 @@ func Plan(quick bool) ([]Block, error) {
 		sides    []string
 	}{
 		{"syn-65k", 0, every},
-		{"syn-65k", Paced, []string{"weir-afxdp", "weir-afpacket", bareXDP, barePacket, tracking}},
+		{"syn-65k", Paced, main},
 		{"syn-1", 0, full},
 		{"syn-1m", 0, full},
 		{"imix", 0, main},

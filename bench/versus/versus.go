@@ -176,23 +176,21 @@ func (b *Bench) measure(ctx context.Context, g *cable.Generator, r *Result) (run
 			return run, err
 		}
 	}
-	if r.Side.Periodic {
+	if r.Side.Periodic && len(r.Runs) > 0 {
+		run.Idle = r.Runs[0].Idle
+	} else if r.Side.Periodic {
+		time.Sleep(period) // until it has cleared what the warm-up left
 		begin, before := time.Now(), cable.CPUTime(rx.pid)
 		time.Sleep(period)
 		run.Idle = float64(cable.CPUTime(rx.pid)-before) / float64(time.Since(begin))
-		// Weir's flows are in a set of their own each second, of two in turn.
-		if base, perSecond, err = b.warmUp(g, rx, 0); err != nil {
-			return run, err
-		}
 	}
-	o := cable.Order{Rate: r.Rate, Count: uint64(b.cfg.Length.Seconds() * float64(r.Rate))}
-	if r.Rate == 0 {
-		o.Count = uint64(b.cfg.Length.Seconds() * perSecond)
+	if r.Rate > 0 {
+		perSecond = float64(r.Rate)
 	}
-	if err := b.take(g, rx, o, base, r.Side.Periodic, &run); err != nil {
+	o := cable.Order{Rate: r.Rate, Count: uint64(b.cfg.Length.Seconds() * perSecond)}
+	if err := b.take(g, rx, o, base, r, &run); err != nil {
 		return run, err
 	}
-	run.divide(r.Scenario.Odd)
 	if rx.check != nil {
 		if err := rx.check(); err != nil {
 			return run, err
@@ -201,10 +199,18 @@ func (b *Bench) measure(ctx context.Context, g *cable.Generator, r *Result) (run
 	return run, stop()
 }
 
-// take gives a receiver its packets with the clock running. base is what it has counted before. What a periodic one does in the
-// second after the last packet is its work on packets, too, but for what it does without any.
-func (b *Bench) take(g *cable.Generator, rx *receiver, o cable.Order, base uint64, periodic bool, run *Run) error {
-	d0, err := b.cable.Delivered()
+// take gives a receiver its packets with the clock running, some of them before, so that it has no longer slept. base is what
+// it has counted before all of them.
+func (b *Bench) take(g *cable.Generator, rx *receiver, o cable.Order, base uint64, r *Result, run *Run) error {
+	first, err := b.cable.Delivered()
+	if err != nil {
+		return err
+	}
+	if _, err := g.Send(cable.Order{Rate: o.Rate, Count: 1 + o.Count/5}); err != nil {
+		return err
+	}
+	drained(rx.pid, leastWarm)
+	begin, err := b.cable.Delivered()
 	if err != nil {
 		return err
 	}
@@ -213,32 +219,42 @@ func (b *Bench) take(g *cable.Generator, rx *receiver, o cable.Order, base uint6
 	if err != nil {
 		return err
 	}
-	end := time.Now()
-	run.Nanoseconds = float64(drained(rx.pid, sent.Elapsed) - before) // of all packets, until divide
-	run.Elapsed = sent.Elapsed
-	if periodic {
-		time.Sleep(period - time.Since(end))
-		run.Nanoseconds = float64(cable.CPUTime(rx.pid)-before) - run.Idle*float64(time.Since(end))
-	}
-	d1, err := b.cable.Delivered()
+	used := b.used(rx, r.Side, run.Idle, sent.Elapsed) - before
+	end, err := b.cable.Delivered()
 	if err != nil {
 		return err
 	}
-	total, err := settle(rx, base+d1-d0)
-	run.Delivered, run.Counted = d1-d0, total-base
-	run.Offered = float64(run.Delivered) / sent.Elapsed.Seconds()
+	total, err := settle(rx, base+end-first)
+	run.Elapsed, run.Delivered, run.Counted = sent.Elapsed, end-first, total-base
+	run.Offered = float64(end-begin) / sent.Elapsed.Seconds()
+	run.divide(used, float64(end-begin), r.Scenario.Odd)
 	return err
 }
 
-// divide turns the time of all packets into that of one: of one that the side has counted, or of one that was
-// delivered where it does not count all that it has looked at.
-func (r *Run) divide(odd bool) {
-	n := float64(r.Counted)
-	if odd {
-		n = float64(r.Delivered)
+// used is what a receiver has used when it is done with what was sent in the last while. What a periodic one does in the second after
+// the last packet is its work on packets, too, but for what it does without any.
+func (b *Bench) used(rx *receiver, s Side, idle float64, while time.Duration) time.Duration {
+	if s.Polls {
+		return cable.CPUTime(rx.pid)
+	}
+	end := time.Now()
+	cpu := drained(rx.pid, while)
+	if !s.Periodic {
+		return cpu
+	}
+	time.Sleep(period - time.Since(end))
+	return cable.CPUTime(rx.pid) - time.Duration(idle*float64(time.Since(end)))
+}
+
+// divide makes the time of one packet of the time for those delivered meanwhile: of one that the side has counted, or, where it
+// does not count all that it has looked at, of one that was delivered.
+func (r *Run) divide(used time.Duration, delivered float64, odd bool) {
+	n := delivered
+	if !odd {
+		n *= 1 - r.Missed()
 	}
 	n = max(n, 1)
-	r.Nanoseconds /= n
+	r.Nanoseconds = float64(used) / n
 	r.Net = max(0, r.Nanoseconds-r.Idle*float64(r.Elapsed)/n)
 }
 
@@ -318,6 +334,7 @@ func settle(rx *receiver, want uint64) (n uint64, err error) {
 
 // clean looks that nothing was left behind: no process in the namespace, no XDP program at the device.
 func (b *Bench) clean(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx) // also when it is interrupted
 	return lab.Wait(ctx, patience, "end of all that a side has left", func() (bool, error) {
 		pids, err := exec.CommandContext(ctx, "ip", "netns", "pids", b.lab.App.Name).Output()
 		if err != nil {

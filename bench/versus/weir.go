@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weir-ddos/weir/bench/cable"
 	"github.com/weir-ddos/weir/tools/lab"
 )
 
@@ -44,12 +45,12 @@ func weir(name, label, driver string, flows bool) Side {
 	}
 	s.version = func(ctx context.Context, c Config) string { return firstLine(path(c), "version")(ctx, c) }
 	s.start = func(ctx context.Context, b *Bench, sc Scenario) (*receiver, error) {
-		return b.startWeir(ctx, path(b.cfg), weirConfig(b.lab, sc, driver, flows), sc.Hosts)
+		return b.startWeir(ctx, path(b.cfg), driver, flows, sc)
 	}
 	return s
 }
 
-// weirConfig has thresholds that nothing reaches, so that rates are judged and what is measured is the steady state. The
+// weirConfig names the worker's processor, which is also the only one that the rest of the process may use. It has thresholds that nothing reaches, so that rates are judged and what is measured is the steady state. The
 // tables hold all hosts and, at any rate that the cable can carry, all flows.
 func weirConfig(l *lab.Lab, sc Scenario, driver string, flows bool) string {
 	port := fmt.Sprintf("{driver: %s, device: %s, queues: 1}", driver, lab.Watch)
@@ -59,7 +60,7 @@ func weirConfig(l *lab.Lab, sc Scenario, driver string, flows bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "networks: %s\napi: {socket: %s}\njournal: {path: %s}\nhistory: {directory: %s}\n",
 		list(sc.Networks), l.Path("api.sock"), l.Path("journal.db"), l.Path("history"))
-	fmt.Fprintf(&b, "tick: %v\nports: [%s]\nworkers: {count: 1}\n", warmTick, port)
+	fmt.Fprintf(&b, "tick: %v\nports: [%s]\nworkers: {count: 1, cpus: [%d]}\n", warmTick, port, cable.ReceiverCPU())
 	fmt.Fprintf(&b, "traffic: {hosts_per_worker: %d, flows: %t, flows_per_worker: %d}\n", max(1<<18, 2*sc.Hosts), flows, 1<<22)
 	fmt.Fprintf(&b, "hostgroups:\n  global: {ban_for_pps: true, threshold_pps: %d, ban_for_tcp_syn_pps: true, threshold_tcp_syn_pps: %d", never, never)
 	if flows {
@@ -82,11 +83,11 @@ func list(networks []netip.Prefix) string {
 }
 
 // startWeir starts the program through the lab's script, which binds it to the receiver's processor.
-func (b *Bench) startWeir(ctx context.Context, program, config string, hosts int) (*receiver, error) {
+func (b *Bench) startWeir(ctx context.Context, program, driver string, flows bool, sc Scenario) (*receiver, error) {
 	if err := os.WriteFile(b.chosen, []byte(program), 0o600); err != nil {
 		return nil, err
 	}
-	w, err := b.lab.Start(ctx, config)
+	w, err := b.lab.Start(ctx, weirConfig(b.lab, sc, driver, flows))
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +106,10 @@ func (b *Bench) startWeir(ctx context.Context, program, config string, hosts int
 			return w.Stop(patience)
 		},
 	}
-	if hosts >= 1<<20 { // a short tick sees too few of them
+	if flows { // they are in one of two sets, which take turns each second
+		r.warm = tick + 2*warmTick
+	}
+	if sc.Hosts >= 1<<20 { // a short tick sees too few of them
 		r.warm = 2 * tick
 	}
 	return r, nil
