@@ -55,7 +55,7 @@ func dpdkRow(c dpdk.Case, huge bool, weir, testpmd []dpdk.Sample) Row {
 		return out
 	}
 	out := row("dpdk", name, "Mpps", each(weir, dpdk.Sample.Mpps))
-	out.Beside = append([]Beside{{"CPU", ns, "ns"}}, beside...)
+	out.Beside = append([]Beside{{"CPU", ns, "ns"}, {"a second of CPU", 1000 / ns, "M"}}, beside...)
 	out.Targets = []Target{{Text: "10GbE", Limit: 14.88, Value: rate, Unit: "Mpps", AtLeast: true}}
 	return out
 }

@@ -469,6 +469,17 @@ static inline void give_back(struct weir_queue *q)
 	q->pending = 0;
 }
 
+/* Counts what the device says about the frames of the burst; most say nothing. */
+static __rte_noinline void note(struct weir_queue *q, uint16_t n)
+{
+	struct rte_mbuf **m = frames_of(q);
+	for (uint16_t i = 0; i < n; i++) {
+		q->hashed += (m[i]->ol_flags & RTE_MBUF_F_RX_RSS_HASH) != 0;
+		q->typed += m[i]->packet_type != 0;
+		q->chained += m[i]->nb_segs != 1;
+	}
+}
+
 int weir_rx(uintptr_t handle)
 {
 	struct weir_queue *q = (struct weir_queue *)handle;
@@ -479,31 +490,27 @@ int weir_rx(uintptr_t handle)
 		give_back(q);
 	const uint16_t n = rte_eth_rx_burst(q->port, q->queue, m, WEIR_BURST);
 	q->pending = n;
-	uint64_t sum = 0, hashed = 0, typed = 0, segments = 0, odd = 0;
-	for (uint16_t i = 0; i < n; i++) {
+	const uintptr_t pool = (uintptr_t)q->pool;
+	struct weir_desc *d = q->desc;
+	uint64_t sum = 0, told = 0, odd = 0;
+	for (uint16_t i = 0; i < n; i++, d++) {
 		struct rte_mbuf *b = m[i];
-		rte_prefetch0(rte_pktmbuf_mtod(b, void *));
 		const uint64_t flags = b->ol_flags;
 		if (unlikely(flags & (RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_QINQ_STRIPPED)))
 			restore_tags(q, b);
-		struct weir_desc *d = &q->desc[i];
 		d->data = rte_pktmbuf_mtod(b, uint8_t *);
+		rte_prefetch0(d->data);
 		d->caplen = rte_pktmbuf_data_len(b);
 		const uint32_t length = rte_pktmbuf_pkt_len(b);
 		d->pktlen = length;
 		sum += length;
-		hashed += (flags & RTE_MBUF_F_RX_RSS_HASH) != 0;
-		typed += b->packet_type != 0;
-		segments += b->nb_segs != 1;
-		odd |= (uintptr_t)b->pool ^ (uintptr_t)q->pool;
-		odd |= (uint64_t)(b->nb_segs ^ 1) | (uint64_t)(rte_mbuf_refcnt_read(b) ^ 1);
-		odd |= flags & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL);
+		told |= flags | b->packet_type;
+		odd |= ((uintptr_t)b->pool ^ pool) | (uint64_t)(b->nb_segs ^ 1) | (uint64_t)(rte_mbuf_refcnt_read(b) ^ 1);
 	}
-	q->plain = odd == 0;
+	q->plain = (odd | (told & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL))) == 0;
 	q->sum = sum;
-	q->hashed += hashed;
-	q->typed += typed;
-	q->chained += segments;
+	if (unlikely((told | odd) != 0))
+		note(q, n);
 	return n;
 }
 
