@@ -3,6 +3,7 @@ package versus
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Paced is the rate of scenarios that are not played as fast as it goes: any side can carry it.
@@ -60,20 +61,25 @@ func Find(name string) (Scenario, error) {
 	return all[i], nil
 }
 
-// Lossy is a block at a rate at which FastNetMon loses packets, found in what was measured as fast as it goes. ok is false
-// when it lost none.
+// Lossy is a block at a rate at which FastNetMon must lose packets: 95 % of the one at which it would have needed most of a
+// processor, for long enough to fill its rings, which hold more than two hundred thousand packets. ok is false when one processor is enough for it.
 func Lossy(results []Result, repeat int) (b Block, ok bool, err error) {
+	const (
+		share = 0.95
+		step  = 10_000
+		long  = 4 * time.Second
+	)
+	need := func(r Result) float64 { return share * r.Offered() * r.Median() / float64(time.Second) }
 	var worst Result
 	for _, r := range results {
-		if r.Side.Kind == Peer && r.Rate == 0 && !r.Scenario.Odd && r.Missed() > worst.Missed() {
+		if r.Side.Kind == Peer && r.Rate == 0 && !r.Scenario.Odd && need(r) > need(worst) {
 			worst = r
 		}
 	}
-	const step = 10_000
-	rate := int(worst.Offered()*0.95) / step * step
-	if worst.Missed() < 0.01 || rate == 0 {
+	rate := int(share*worst.Offered()) / step * step
+	if need(worst) < 1 || rate == 0 {
 		return b, false, nil
 	}
 	sides, err := Choose(worst.Side.Name, "weir-afpacket", "weir-afxdp")
-	return Block{Scenario: worst.Scenario, Rate: rate, Sides: sides, Repeat: repeat}, err == nil, err
+	return Block{Scenario: worst.Scenario, Rate: rate, Sides: sides, Repeat: repeat, Length: long}, err == nil, err
 }

@@ -1,6 +1,7 @@
 package versus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,8 @@ type Block struct {
 	Sides []Side
 	// Repeat is how many turns each side gets.
 	Repeat int
+	// Length is how long a turn lasts; 0 is the Config's.
+	Length time.Duration
 }
 
 // Bench is a lab in which sides take turns.
@@ -129,7 +132,7 @@ func (b *Bench) Run(ctx context.Context, block Block) (results []Result, err err
 			if err := ctx.Err(); err != nil {
 				return results, err
 			}
-			run, err := b.measure(ctx, g, r)
+			run, err := b.measure(ctx, g, r, cmp.Or(block.Length, b.cfg.Length))
 			if err != nil {
 				return results, fmt.Errorf("%s, %s: %w", r.Scenario.Name, r.Side.Name, err)
 			}
@@ -153,7 +156,7 @@ func RateName(rate int) string {
 const period = 1100 * time.Millisecond
 
 // measure starts a side, gives it its packets, and ends it.
-func (b *Bench) measure(ctx context.Context, g *cable.Generator, r *Result) (run Run, err error) {
+func (b *Bench) measure(ctx context.Context, g *cable.Generator, r *Result, length time.Duration) (run Run, err error) {
 	rx, err := r.Side.start(ctx, b, r.Scenario)
 	if err != nil {
 		return run, err
@@ -187,7 +190,7 @@ func (b *Bench) measure(ctx context.Context, g *cable.Generator, r *Result) (run
 	if r.Rate > 0 {
 		perSecond = float64(r.Rate)
 	}
-	o := cable.Order{Rate: r.Rate, Count: uint64(b.cfg.Length.Seconds() * perSecond)}
+	o := cable.Order{Rate: r.Rate, Count: uint64(length.Seconds() * perSecond)}
 	if err := b.take(g, rx, o, base, r, &run); err != nil {
 		return run, err
 	}

@@ -218,7 +218,7 @@ func TestResult(t *testing.T) {
 func TestLossy(t *testing.T) {
 	t.Parallel()
 	b, ok, err := Lossy(testResults(t), 2)
-	if err != nil || !ok || b.Rate != 850_000 || b.Scenario.Name != "syn-1" || b.Sides[0].Name != tracking || len(b.Sides) != 3 || b.Repeat != 2 {
+	if err != nil || !ok || b.Rate != 850_000 || b.Length == 0 || b.Scenario.Name != "syn-1" || b.Sides[0].Name != tracking || len(b.Sides) != 3 || b.Repeat != 2 {
 		t.Errorf("%+v %v %v", b, ok, err)
 	}
 	if _, ok, _ := Lossy(testResults(t)[:2], 2); ok {
