@@ -145,7 +145,7 @@ func freePort(a netip.Addr) (uint16, error) {
 func (s *site) ticks(ctx context.Context, longest *time.Duration) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	s.ticker <- unix.Gettid()
+	s.ticker <- threadID()
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	for {
@@ -170,12 +170,6 @@ func (s *site) ticks(ctx context.Context, longest *time.Duration) error {
 			return bad
 		}
 	}
-}
-
-// threadTime is the CPU time of a thread of this process: a clock's number is made of the thread's (clock_getcpuclockid(3)).
-func threadTime(tid int) time.Duration {
-	const perThread = 4 | 2
-	return cpuTime(^int32(tid)<<3 | perThread)
 }
 
 // segments is how many datagrams one call sends: they are cut by the kernel (UDP_SEGMENT), which takes 64 KiB at most.

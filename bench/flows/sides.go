@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/weir-ddos/weir/bench/cable"
+	"github.com/weir-ddos/weir/dataplane/port/porttest/netns"
 	"github.com/weir-ddos/weir/tools/lab"
 )
 
@@ -137,7 +138,8 @@ func launch(dir string, c BesideCase, args []string) (*process, error) {
 	}
 	p.cmd = exec.Command("taskset", append([]string{"-c", strconv.Itoa(cable.ReceiverCPU())}, args...)...)
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p.log, p.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = netns.Mortal()
+	p.cmd.SysProcAttr.Setpgid = true
 	// Our own collector ends with this pipe, should this process end without a word.
 	if _, err = p.cmd.StdinPipe(); err != nil {
 		return nil, errors.Join(err, p.log.Close())

@@ -14,4 +14,4 @@ func enter(string) error { return errors.New(Missing()) }
 func fresh() *syscall.SysProcAttr { return nil }
 
 // Mortal starts a process like any other: only Linux ends it with its thread.
-func Mortal() *syscall.SysProcAttr { return nil }
+func Mortal() *syscall.SysProcAttr { return new(syscall.SysProcAttr) }
