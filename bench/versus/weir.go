@@ -71,7 +71,7 @@ func weirConfig(l *lab.Lab, sc Scenario, driver string, flows bool) string {
 }
 
 // never is a rate that is not reached.
-const never = 4_000_000_000
+const never int64 = 4_000_000_000
 
 // list writes networks as YAML.
 func list(networks []netip.Prefix) string {
