@@ -91,6 +91,7 @@ pcap_savefile_wait: 2
 plugins: print
 print_output: json
 print_output_file: %s/out.json
+print_output_file_append: true
 print_refresh_time: 1
 aggregate: %s
 %s_renormalize: true
