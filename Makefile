@@ -5,6 +5,8 @@ BIN := bin
 # What tests use besides Go: routers, an independent decoder, real flow exporters, namespaces.
 TEST_PACKAGES := bird2 frr tshark softflowd pmacct openvswitch-switch iproute2 ethtool procps libcap2-bin
 RUN_PACKAGES := bird2 iproute2 ethtool
+# Who Weir is put next to. One that is missing is a row that says so.
+BENCH_PACKAGES := dpdk-dev fastnetmon tcpdump nfdump pmacct
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/weir-ddos/weir/appliance/version.Version=$(VERSION)
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -68,7 +70,7 @@ fuzz: ## a minute of fuzzing for every fuzz target
 		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-60s} $$p || exit 1; done; done
 
 bench: build ## the figures of the README, one table
-	@if [ "$$(id -u)" = 0 ]; then tools/setup/debian.sh $(RUN_PACKAGES) $(DPDK_PACKAGES) dpdk-dev; fi
+	@if [ "$$(id -u)" = 0 ]; then tools/setup/debian.sh $(RUN_PACKAGES) $(DPDK_PACKAGES) $(BENCH_PACKAGES); fi
 	$(GO) run ./bench
 
 .PHONY: pgo
