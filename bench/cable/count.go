@@ -13,6 +13,7 @@ import (
 	"github.com/weir-ddos/weir/dataplane/port"
 	_ "github.com/weir-ddos/weir/dataplane/port/afpacket" // the counter's
 	_ "github.com/weir-ddos/weir/dataplane/port/afxdp"    // the counter's
+	"github.com/weir-ddos/weir/dataplane/worker"
 )
 
 // sink keeps the compiler from leaving out the reads.
@@ -29,17 +30,14 @@ func Count(q port.Queue, touch bool) (stop func() error) {
 		var b port.Burst
 		var packets, bytes uint64
 		var sum byte
-		for empty := 0; !halt.Load(); {
+		var sleeps worker.Sleeper
+		for !halt.Load() {
 			n := q.RxBurst(&b)
 			if n == 0 {
-				if empty++; empty < 20 {
-					time.Sleep(50 * time.Microsecond)
-				} else {
-					time.Sleep(500 * time.Microsecond)
-				}
+				time.Sleep(sleeps.Next())
 				continue
 			}
-			empty = 0
+			sleeps.Found(n)
 			for i := range b.Frames[:n] {
 				packets++
 				bytes += uint64(b.Frames[i].WireLen)

@@ -12,7 +12,7 @@ type Idle uint8
 
 // The idle policies.
 const (
-	// IdleSleep sleeps 50 to 500 microseconds: for shared cores, tests and low rates.
+	// IdleSleep sleeps 50 to 500 microseconds, as Sleeper says: for shared cores, tests and low rates.
 	IdleSleep Idle = iota
 	// IdlePause spins for a few microseconds, then yields the thread, then sleeps 20 microseconds.
 	IdlePause

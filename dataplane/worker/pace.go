@@ -15,6 +15,7 @@ type pacer struct {
 	found  bool          // the last round found frames
 	polled bool
 	empty  int // rounds in a row that found nothing
+	sleeps Sleeper
 	times  times
 }
 
@@ -33,7 +34,6 @@ func (p *pacer) gap(h *traffic.Half) {
 const (
 	pauseSpins  = 200  // about 10 microseconds of polling
 	pauseYields = 1000 // rounds that only yield to other goroutines
-	sleepGrows  = 20   // short sleeps before the long ones
 )
 
 // idle is called at the end of a round that found n frames.
@@ -41,6 +41,7 @@ func (p *pacer) idle(policy Idle, n int) {
 	p.found = n > 0
 	if n > 0 {
 		p.empty = 0
+		p.sleeps.Found(n)
 		return
 	}
 	p.empty++
@@ -56,11 +57,7 @@ func (p *pacer) idle(policy Idle, n int) {
 			p.sleep(20 * time.Microsecond)
 		}
 	default:
-		if p.empty < sleepGrows {
-			p.sleep(50 * time.Microsecond)
-		} else {
-			p.sleep(500 * time.Microsecond)
-		}
+		p.sleep(p.sleeps.Next())
 	}
 }
 
