@@ -6,7 +6,7 @@ BIN := bin
 TEST_PACKAGES := bird2 frr tshark softflowd pmacct openvswitch-switch iproute2 ethtool procps libcap2-bin
 RUN_PACKAGES := bird2 iproute2 ethtool
 # Who Weir is put next to. One that is missing is a row that says so.
-BENCH_PACKAGES := dpdk-dev fastnetmon tcpdump nfdump pmacct
+BENCH_PACKAGES := dpdk-dev fastnetmon tcpdump nfdump nfdump-sflow pmacct
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/weir-ddos/weir/appliance/version.Version=$(VERSION)
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
