@@ -65,6 +65,7 @@ type Worker struct {
 	pin      func() error
 	evidence *probe.Evidence
 	queuesN  int
+	memory   uint64 // of its tables, as they were made: Stats may come after Free
 }
 
 // New checks cfg, reserves the worker's memory and starts nothing.
@@ -97,6 +98,10 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 			return nil, errors.Join(err, w.Free())
 		}
 		w.shard.Attach(w.probe)
+	}
+	w.memory = w.shard.Size()
+	if w.tracker != nil {
+		w.memory += w.tracker.Size()
 	}
 	return w, nil
 }
@@ -179,11 +184,8 @@ type Stats struct {
 // Stats is safe at any time. Rounds and Busy are updated every few thousand rounds and when the worker idles, times and gaps when
 // an epoch ends. All of them begin anew with Start.
 func (w *Worker) Stats() Stats {
-	s := Stats{Rounds: w.rounds.Load(), Busy: w.busy.Load(), Queues: w.queuesN, Memory: w.shard.Size()}
+	s := Stats{Rounds: w.rounds.Load(), Busy: w.busy.Load(), Queues: w.queuesN, Memory: w.memory}
 	w.times.load(&s)
-	if w.tracker != nil {
-		s.Memory += w.tracker.Size()
-	}
 	return s
 }
 
