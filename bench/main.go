@@ -22,6 +22,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/weir-ddos/weir/bench/alone"
 	"github.com/weir-ddos/weir/bench/cable"
 	"github.com/weir-ddos/weir/bench/flows"
 )
@@ -64,6 +65,7 @@ var scenarios = []scenario{
 }
 
 func main() {
+	alone.Child()
 	cable.Child()
 	flows.Child()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

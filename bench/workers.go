@@ -89,7 +89,7 @@ func loadedTicks(ctx context.Context, b *bench) error {
 
 // soaked is ten minutes of everything. A packet that is not accounted for is a fault.
 func soaked(ctx context.Context, b *bench) error {
-	c := soak.Config{Weir: b.weir, Time: 10 * time.Minute, WarmUp: time.Minute}
+	c := soak.Config{Weir: b.weir, Time: 10 * time.Minute, WarmUp: time.Minute, Alone: true}
 	if b.quick {
 		c.Time, c.WarmUp = 20*time.Second, 5*time.Second
 	}
@@ -119,13 +119,28 @@ func soaked(ctx context.Context, b *bench) error {
 		Scenario: "soak", Case: "longest gap between two polls of the pinned worker", Unit: "ms", Median: longest, Min: longest, Max: longest, Runs: 1,
 		Targets: []Target{{Limit: 5, Value: longest, Unit: "ms"}},
 	}
-	gaps.Beside = append(gaps.Beside, Beside{"waited for its processor", r.Waited.Seconds(), "s"})
-	gaps.Beside = append(gaps.Beside, histogram(&r)...)
+	gaps.Beside = append(histogram(&r), processor(&r)...)
 	b.add(gaps)
 	if n := r.Unaccounted(); n != 0 {
 		return fmt.Errorf("%d packets more were counted or reported lost than came", n)
 	}
 	return nil
+}
+
+// mostThreads is how many threads of the kernel are named.
+const mostThreads = 4
+
+// processor is what else the worker's processor did, and what could not be moved off it.
+func processor(r *soak.Result) (list []Beside) {
+	list = append(list, Beside{"waited for its processor", 1000 * r.Waited.Seconds(), "ms"}, Beside{"stolen by the host", 1000 * r.Stolen.Seconds(), "ms"},
+		Beside{"interrupts", 1000 * r.Interrupts.Seconds(), "ms"})
+	for i, t := range r.Threads {
+		if i < mostThreads {
+			list = append(list, Beside{t.Name, 1000 * t.Time.Seconds(), "ms"})
+		}
+	}
+	return append(list, Beside{"threads of the kernel moved off it as isolcpus would", float64(r.Moved.Threads), ""},
+		Beside{"interrupts moved", float64(r.Moved.Interrupts), ""}, Beside{"left there", float64(r.Moved.Fixed), ""})
 }
 
 // histogram is the gaps by length, without the lengths that there are none of.

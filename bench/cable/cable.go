@@ -15,6 +15,9 @@ import (
 type Cable struct {
 	// Send is the generator's end, Receive the other one.
 	Send, Receive *netns.Link
+	// Modest has the generators that are started from now on take only what others leave of their processor (SCHED_IDLE): for
+	// programs under test that have threads there.
+	Modest bool
 
 	made []*netns.NS
 }

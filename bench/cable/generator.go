@@ -155,6 +155,7 @@ func (s Sent) PerSecond() float64 { return float64(s.Packets) / max(s.Elapsed.Se
 type orders struct {
 	Device  string
 	Traffic Traffic
+	Modest  bool
 }
 
 // Generator starts a generator; its Close ends it.
@@ -162,7 +163,7 @@ func (c *Cable) Generator(t Traffic) (*Generator, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
 	}
-	p, err := start(c.Send.NS, asGenerator, orders{c.Send.Name, t})
+	p, err := start(c.Send.NS, asGenerator, orders{c.Send.Name, t, c.Modest})
 	return &Generator{p}, err
 }
 
@@ -184,6 +185,11 @@ func generate(in io.Reader, out io.Writer) error {
 	var job orders
 	if err := from.Decode(&job); err != nil {
 		return err
+	}
+	if job.Modest {
+		if err := takeTheRest(); err != nil {
+			return err
+		}
 	}
 	dev, err := net.InterfaceByName(job.Device)
 	if err != nil {

@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/weir-ddos/weir/appliance/api"
+	"github.com/weir-ddos/weir/bench/alone"
 	"github.com/weir-ddos/weir/bench/cable"
+	"github.com/weir-ddos/weir/dataplane/cpu"
 	"github.com/weir-ddos/weir/dataplane/port/porttest/netns"
 	"github.com/weir-ddos/weir/tools/lab"
 )
@@ -26,6 +28,8 @@ type Config struct {
 	Time, WarmUp time.Duration
 	// Rate is packets a second; 0 is as many as can be sent.
 	Rate int
+	// Alone clears the worker's processor of what of the kernel can be moved, for the time of the run.
+	Alone bool
 }
 
 // Result is what came out of it.
@@ -44,9 +48,15 @@ type Result struct {
 	// Gaps are the worker's gaps behind the warm-up by length, and Longest the longest of them.
 	Gaps    []api.Gap
 	Longest time.Duration
-	// Waited is how long the worker's thread was ready behind the warm-up and something else had its processor: a neighbour of the
-	// machine, since no thread of the program may.
-	Waited time.Duration
+	// Waited is how long the worker's thread was ready behind the warm-up and something else had its processor: Threads of the kernel
+	// that are bound to it ran that long, the longest first; what is missing is others' that were not moved, since no thread of the
+	// program or of the generator may run there.
+	Waited  time.Duration
+	Threads []alone.Ran
+	// Interrupts and Stolen are what interrupts, and the machine's host, took of the worker's processor behind the warm-up.
+	Interrupts, Stolen time.Duration
+	// Moved is what was moved off the worker's processor.
+	Moved alone.Moved
 	// Busy is the worker's share of busy time: the median of its seconds.
 	Busy float64
 	// TickLongest is the longest tick.
@@ -81,6 +91,7 @@ type soak struct {
 	last  *api.Worker
 
 	waitedBefore time.Duration // in the warm-up
+	usageBefore  alone.Usage
 }
 
 // Run runs it.
@@ -103,10 +114,39 @@ func Run(ctx context.Context, c Config) (r Result, err error) {
 	if s.base, err = s.cable.Delivered(); err != nil {
 		return r, err
 	}
+	free, err := s.leave()
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, free()) }()
 	if err := s.run(ctx); err != nil {
 		return s.Result, fmt.Errorf("%w\n%s", err, tail(s.weir.Log()))
 	}
 	return s.Result, nil
+}
+
+// leave has this process, and with it the generator that it starts, leave the worker's processor to the program, which has placed
+// its threads by now. The generator takes what the program's other threads leave of theirs: it is no part of an appliance.
+func (s *soak) leave() (back func() error, _ error) {
+	all, err := cpu.Affinity()
+	if err != nil {
+		return nil, err
+	}
+	others := slices.DeleteFunc(slices.Clone(all), func(id int) bool { return id == cable.ReceiverCPU() })
+	if err := cpu.SetProcess(others); err != nil {
+		return nil, err
+	}
+	everywhere := func() error { return cpu.SetProcess(all) }
+	s.cable.Modest = true
+	if !s.Alone {
+		return everywhere, nil
+	}
+	hold, err := alone.Clear(cable.ReceiverCPU())
+	if err != nil {
+		return nil, errors.Join(err, everywhere())
+	}
+	s.Moved = hold.Moved
+	return func() error { return errors.Join(hold.Release(), everywhere()) }, nil
 }
 
 // tail is the end of a log, each line after a tab.
@@ -148,6 +188,12 @@ func (s *soak) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	waited, usage, err := s.processor()
+	if err != nil {
+		return err
+	}
+	s.Waited = waited - s.waitedBefore
+	s.Threads, s.Interrupts, s.Stolen = usage.Since(s.usageBefore)
 	return s.account()
 }
 
@@ -241,18 +287,24 @@ func (s *soak) note(w *api.Worker) error {
 	if err != nil {
 		return err
 	}
-	waited, err := waitedFor(s.weir.PID(), cable.ReceiverCPU())
-	if err != nil {
+	if s.first == nil { // its last tick began in the warm-up
+		s.first = w
+		s.waitedBefore, s.usageBefore, err = s.processor()
 		return err
 	}
-	if s.first == nil { // its last tick began in the warm-up
-		s.first, s.waitedBefore = w, waited
-		return nil
-	}
-	s.last, s.Waited = w, waited-s.waitedBefore
+	s.last = w
 	s.rss, s.busy = append(s.rss, rss), append(s.busy, w.Busy)
 	s.Longest = max(s.Longest, time.Duration(gap*float64(time.Second)))
 	return nil
+}
+
+// processor is how long the worker has waited for its processor, and what else that has done.
+func (s *soak) processor() (waited time.Duration, u alone.Usage, err error) {
+	waited, err = waitedFor(s.weir.PID(), cable.ReceiverCPU())
+	if err == nil {
+		u, err = alone.Of(cable.ReceiverCPU())
+	}
+	return waited, u, err
 }
 
 // residentSize is a process's memory.

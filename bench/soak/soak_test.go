@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-ddos/weir/bench/alone"
 	"github.com/weir-ddos/weir/bench/cable"
 	"github.com/weir-ddos/weir/dataplane/nets"
 	"github.com/weir-ddos/weir/dataplane/port/porttest/netns"
@@ -17,6 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	cable.Child()
+	alone.Child()
 	os.Exit(m.Run())
 }
 
