@@ -6,10 +6,12 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/weir-ddos/weir/dataplane/cpu/turn"
 	"github.com/weir-ddos/weir/dataplane/nets"
 	"github.com/weir-ddos/weir/dataplane/packetbuild"
 	"github.com/weir-ddos/weir/dataplane/port"
@@ -495,6 +497,36 @@ func TestLoop(t *testing.T) {
 			}
 			if s := w.Stats(); s.Rounds == 0 || s.Busy == 0 || s.Queues != 2 || s.Memory == 0 {
 				t.Errorf("stats %+v", s)
+			}
+		})
+	}
+}
+
+// TestKeepsTurn: only a worker with a CPU of its own keeps its turn, and only while a P is left to others.
+func TestKeepsTurn(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		pin    func() error
+		procs  int
+		expect bool
+	}{
+		{"pinned", func() error { return nil }, 2, turn.Check() == nil},
+		{"pinned, one P", func() error { return nil }, 1, false},
+		{"not pinned", nil, 2, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(c.procs))
+			w := newWorker(t, func(_ *Config, d *Deps) { d.Pin = c.pin })
+			for range 2 { // what one run took, the next can take again
+				if err := w.Start(context.Background()); err != nil {
+					t.Fatal(err)
+				}
+				if got := w.Stats().KeepsTurn; got != c.expect {
+					t.Errorf("keeps its turn: %t", got)
+				}
+				if err := w.Stop(); err != nil {
+					t.Fatal(err)
+				}
 			}
 		})
 	}

@@ -1,0 +1,151 @@
+//go:build amd64 || arm64
+
+package turn
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestCheck fails when a new version of Go has its counter elsewhere: look at locate then, and at what runtime.retake reads.
+func TestCheck(t *testing.T) {
+	if err := Check(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTake: one P is always left to the others.
+func TestTake(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
+	var keepers [4]Keeper
+	for i := range keepers {
+		keepers[i] = Take()
+		if on := keepers[i].On(); on != (i < 2) {
+			t.Errorf("keeper %d of 3 P's: on is %t", i, on)
+		}
+	}
+	keepers[3].Give()
+	keepers[0].Give()
+	keepers[0].Give()
+	if k := Take(); !k.On() {
+		t.Error("what was given back cannot be taken")
+	} else {
+		k.Give()
+	}
+	keepers[1].Give()
+	if n := kept.Load(); n != 0 {
+		t.Errorf("%d are kept after all were given back", n)
+	}
+}
+
+// waits is how often the calling thread has given up its CPU by itself, as it does when its goroutine loses its turn.
+func waits(t *testing.T) int {
+	t.Helper()
+	f, err := os.Open(fmt.Sprintf("/proc/self/task/%d/status", unix.Gettid()))
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if rest, ok := strings.CutPrefix(s.Text(), "voluntary_ctxt_switches:"); ok {
+			n := 0
+			_, err = fmt.Sscan(rest, &n)
+			if err != nil {
+				t.Error(err)
+			}
+			return n
+		}
+	}
+	t.Error("no voluntary_ctxt_switches")
+	return 0
+}
+
+// spin polls on a thread of its own until it was taken off it so often or the time is over. It returns how often it was, and how
+// long it polled.
+func spin(t *testing.T, keep bool, often int, limit time.Duration) (int, time.Duration) {
+	taken, polled := 0, time.Duration(0)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread ends with its goroutine
+		var k Keeper
+		if keep {
+			k = Take()
+			defer k.Give()
+		}
+		before, begin := waits(t), time.Now()
+		for next := time.Millisecond; taken < often && polled < limit; polled = time.Since(begin) {
+			k.Keep()
+			if polled >= next { // to look makes system calls, and lasts
+				taken, next = waits(t)-before, polled+10*time.Millisecond
+			}
+		}
+	}()
+	<-done
+	return taken, polled
+}
+
+// TestKeep polls until the thread has lost its turn ten times, and as long again with Keep. On a busy machine the kernel keeps
+// threads from running for longer than the scheduler's patience: some turns are lost then, and it is tried again.
+func TestKeep(t *testing.T) {
+	if err := Check(); err != nil {
+		t.Fatal(err)
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.NumCPU())))
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection takes turns, and may
+	const often = 10
+	var list []string
+	for range 5 {
+		without, lasted := spin(t, false, often, 5*time.Second)
+		with, _ := spin(t, true, often, lasted)
+		list = append(list, fmt.Sprintf("%d and with Keep %d in %v", without, with, lasted))
+		if without >= often && with <= often/5 {
+			return
+		}
+	}
+	t.Errorf("taken off %v", list)
+}
+
+// TestStops: the world can be stopped beside a goroutine that keeps its turn.
+func TestStops(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.NumCPU())))
+	stop, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		runtime.LockOSThread()
+		k := Take()
+		defer k.Give()
+		for {
+			k.Keep()
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	var m runtime.MemStats
+	for range 20 {
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+	}
+	close(stop)
+	<-gone
+}
+
+func BenchmarkKeep(b *testing.B) {
+	k := Take()
+	defer k.Give()
+	for b.Loop() {
+		k.Keep()
+	}
+}
