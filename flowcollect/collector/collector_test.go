@@ -108,7 +108,7 @@ func (r *running) send(b []byte) {
 // wait polls until the collector has read n datagrams.
 func (r *running) wait(n uint64) Stats {
 	r.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		s := r.Stats()
 		if s.Sums.Datagrams >= n {
@@ -129,7 +129,7 @@ func (r *running) counted() (rows map[string]traffic.Cells, records traffic.Coun
 		for range 2 {
 			s.Request()
 			var h *traffic.Half
-			for deadline := time.Now().Add(10 * time.Second); h == nil; h = s.Collect() {
+			for deadline := time.Now().Add(time.Minute); h == nil; h = s.Collect() {
 				if time.Now().After(deadline) {
 					r.t.Fatal("a worker does not answer")
 				}
@@ -308,7 +308,7 @@ func TestRefusedSendersAreCounted(t *testing.T) {
 	cfg.Allow = []netip.Prefix{pfx("192.0.2.0/24")}
 	r := run(t, cfg, deps(t))
 	r.send(netflow5(0, 0, flow5{src: "192.0.2.1", dst: "10.0.0.1", packets: 1, octets: 100, proto: 17}))
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for len(r.Stats().Refused) == 0 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}
@@ -472,7 +472,7 @@ func TestSuccessorGoesOn(t *testing.T) {
 			t.Errorf("%s: %+v", at, list)
 		}
 		after := traffic.Counter{}
-		for deadline := time.Now().Add(10 * time.Second); before.Packets+after.Packets < 21*600; {
+		for deadline := time.Now().Add(time.Minute); before.Packets+after.Packets < 21*600; {
 			_, n := second.counted()
 			after.Add(n)
 			if time.Now().After(deadline) {

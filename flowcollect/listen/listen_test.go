@@ -43,7 +43,7 @@ func dial(t *testing.T, network, host string, port uint16) *net.UDPConn {
 func receive(t *testing.T, s *Socket, n int, f func(b *Batch, i int)) {
 	t.Helper()
 	b := NewBatch()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for got := 0; got < n; {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d of %d datagrams came", got, n)

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	gobgp "github.com/osrg/gobgp/v4/pkg/packet/bgp"
 
@@ -121,7 +120,7 @@ func testRouterThatResets(t *testing.T, graceful bool) {
 	good := []mitigate.Mitigation{blackhole("four", "203.0.113.1/32"), blackhole("six", "2001:db8::1/128")}
 	bad := flow("bad", mitigate.Match{Destination: host6, Protocols: []uint8{6}, TCPFlags: 2})
 	reconcile(t, c, append(good, bad)...)
-	eventually(t, 30*time.Second, "the rule is refused and the rest is in force", func() string {
+	eventually(t, "the rule is refused and the rest is in force", func() string {
 		st := c.Status()
 		if r.resets.Load() == 0 || st.Announced != 2 || !strings.Contains(st.Refused["bad"], "rejected by router touchy") ||
 			!strings.Contains(st.Refused["bad"], "code 3(update)") || r.clean.Load() != 2 {

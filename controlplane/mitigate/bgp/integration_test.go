@@ -66,7 +66,7 @@ func testAnnounceAndWithdraw(t *testing.T, b *testbed, r routertest.Router) {
 		t.Errorf("v6 route is %+v", rs[0])
 	}
 	for _, f := range []routertest.Family{routertest.IPv4FlowSpec, routertest.IPv6FlowSpec} {
-		eventually(t, 20e9, "six rules", func() string {
+		eventually(t, "six rules", func() string {
 			rs, err := r.Routes(t.Context(), f)
 			if err != nil {
 				return err.Error()
@@ -84,7 +84,7 @@ func testAnnounceAndWithdraw(t *testing.T, b *testbed, r routertest.Router) {
 			t.Logf("%s: %s | %s", f, x.Rule, x.Actions)
 		}
 	}
-	eventually(t, 5e9, "all in force", func() string {
+	eventually(t, "all in force", func() string {
 		if st := c.Status(); st.Announced != 14 || !st.Ready || len(st.Refused) > 0 || st.Peers[0].State != "established" {
 			return strings.TrimSpace(stringOf(st))
 		}
@@ -118,11 +118,11 @@ func TestTenThousandBlackholes(t *testing.T) {
 	r := b.bird(t, nil)
 	c := b.client(t)
 	reconcile(t, c)
-	eventually(t, 20*time.Second, "session", established(c))
+	eventually(t, "session", established(c))
 	one := func(m ...mitigate.Mitigation) time.Duration {
 		start := time.Now()
 		reconcile(t, c, m...)
-		eventually(t, 5*time.Second, "the last route", func() string {
+		eventually(t, "the last route", func() string {
 			if out, err := r.Client(t.Context(), "show route "+m[len(m)-1].Prefix.String()); !strings.Contains(out, "weir") {
 				return fmt.Sprint(out, err)
 			}
@@ -141,7 +141,7 @@ func TestTenThousandBlackholes(t *testing.T) {
 		start := time.Now()
 		reconcile(t, c, want[:2*n]...)
 		for _, f := range []routertest.Family{routertest.IPv4, routertest.IPv6} {
-			eventually(t, 30*time.Second, "routes at the router", func() string {
+			eventually(t, "routes at the router", func() string {
 				if got, err := r.Count(t.Context(), f); err != nil || got != n {
 					return fmt.Sprint(got, err)
 				}
@@ -186,12 +186,12 @@ func TestFRRTakesManyRulesAndAResync(t *testing.T) {
 		}
 		return ""
 	}
-	eventually(t, 20*time.Second, "400 rules", arrived)
+	eventually(t, "400 rules", arrived)
 	// All 400 at once, as after a loss of the session.
 	if _, err := r.Client(t.Context(), "clear bgp * soft in"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, "400 rules", arrived)
+	eventually(t, "400 rules", arrived)
 	if st := c.Status(); st.Peers[0].Flaps != 0 {
 		t.Errorf("the router reset the session: %s", stringOf(st))
 	}
@@ -210,8 +210,8 @@ func TestNoTransit(t *testing.T) {
 	other := startBIRD(t, b.peer(t, "other"))
 	c := b.client(t)
 	reconcile(t, c, blackhole("a", "203.0.113.1/32"))
-	eventually(t, 20*time.Second, "sessions", established(c))
-	eventually(t, 20*time.Second, "the router announces its routes", func() string {
+	eventually(t, "sessions", established(c))
+	eventually(t, "the router announces its routes", func() string {
 		out, err := leaky.Client(t.Context(), "show protocols all weir")
 		if err != nil || strings.Count(out, "3 exported")+strings.Count(out, "2 exported") < 2 {
 			return out
@@ -248,7 +248,7 @@ func TestReconfigureDisturbsNobodyElse(t *testing.T) {
 		expect(t, r, routertest.IPv6, "2001:db8::3/128 ")
 	}
 	expect(t, leaving, routertest.IPv4, "")
-	eventually(t, 5*time.Second, "the new community", func() string {
+	eventually(t, "the new community", func() string {
 		rs, err := steady.Routes(t.Context(), routertest.IPv4)
 		if err != nil || len(rs) != 1 || !slices.Contains(rs[0].Communities, "65001:77") {
 			return fmt.Sprint(rs, err)
@@ -280,13 +280,13 @@ func TestLimitGuard(t *testing.T) {
 		want = append(want, m)
 	}
 	reconcile(t, c, want...)
-	eventually(t, 20*time.Second, "nine routes", func() string {
+	eventually(t, "nine routes", func() string {
 		if n, err := r.Count(t.Context(), routertest.IPv4); err != nil || n != 9 {
 			return fmt.Sprint(n, err)
 		}
 		return ""
 	})
-	eventually(t, 5*time.Second, "status", func() string {
+	eventually(t, "status", func() string {
 		if st := c.Status(); st.Announced != 9 || len(st.Refused) != 6 || !strings.Contains(st.Refused["14"], "max_routes 10") {
 			return stringOf(st)
 		}
@@ -294,7 +294,7 @@ func TestLimitGuard(t *testing.T) {
 	})
 	// What is announced keeps its place, whatever else is wanted; what ends makes room.
 	reconcile(t, c, want[3:]...)
-	eventually(t, 5*time.Second, "the next three", func() string {
+	eventually(t, "the next three", func() string {
 		if st := c.Status(); st.Announced != 9 || len(st.Refused) != 3 {
 			return stringOf(st)
 		}
@@ -316,7 +316,7 @@ func TestLimitLearned(t *testing.T) {
 		want = append(want, blackhole(fmt.Sprint(i), fmt.Sprintf("203.0.113.%d/32", 10+i)))
 	}
 	reconcile(t, c, want...)
-	eventually(t, 30*time.Second, "seven of fourteen, and the other family", func() string {
+	eventually(t, "seven of fourteen, and the other family", func() string {
 		st := c.Status()
 		n4, err4 := r.Count(t.Context(), routertest.IPv4)
 		n6, err6 := r.Count(t.Context(), routertest.IPv6)
@@ -325,7 +325,8 @@ func TestLimitLearned(t *testing.T) {
 		}
 		return ""
 	})
-	if st := c.Status(); st.Peers[0].Flaps != 1 || !strings.Contains(st.Peers[0].LastError, "subcode 1") {
+	// A notification is lost when our next write meets the closed connection first: then the second reset teaches us.
+	if st := c.Status(); st.Peers[0].Flaps == 0 || st.Peers[0].Flaps > 2 || !strings.Contains(st.Peers[0].LastError, "subcode 1") {
 		t.Errorf("status is %s", stringOf(st))
 	}
 }
@@ -337,7 +338,7 @@ func TestRouterThatRefusesTheSession(t *testing.T) {
 	b.cfg.Peers[0].RemoteASN = 65099 // the router is 65001
 	c := b.client(t)
 	reconcile(t, c, blackhole("a", "203.0.113.1/32"))
-	eventually(t, 20*time.Second, "the reason is shown", func() string {
+	eventually(t, "the reason is shown", func() string {
 		st := c.Status()
 		if st.Ready || st.Announced != 0 || !strings.Contains(st.Peers[0].LastError, "2(open)") {
 			return stringOf(st)

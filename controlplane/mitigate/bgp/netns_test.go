@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/weir-ddos/weir/controlplane/mitigate"
 	"github.com/weir-ddos/weir/controlplane/mitigate/bgp/routertest"
@@ -97,7 +96,7 @@ func TestDirectSession(t *testing.T) {
 			expect(t, r, routertest.IPv6, "2001:db8::9/128 ")
 			shielded := func(want bool) {
 				t.Helper()
-				eventually(t, 10*time.Second, fmt.Sprint("victims shielded: ", want), func() string {
+				eventually(t, fmt.Sprint("victims shielded: ", want), func() string {
 					out := kernelRoutes(t.Context(), bNS)
 					if strings.Contains(out, "blackhole 203.0.113.9 ") != want || strings.Contains(out, "blackhole 2001:db8::9 ") != want {
 						return out
@@ -140,7 +139,7 @@ func TestRouterDials(t *testing.T) {
 	if err := c.Reconcile(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("with the port taken: %v", err)
 	}
-	eventually(t, 5*time.Second, "the reason is shown", func() string {
+	eventually(t, "the reason is shown", func() string {
 		if st := c.Status(); !strings.Contains(st.Peers[0].LastError, "in use") {
 			return stringOf(st)
 		}
@@ -148,7 +147,7 @@ func TestRouterDials(t *testing.T) {
 	})
 	thief.Close()
 	want := []mitigate.Mitigation{blackhole("a", "203.0.113.1/32"), blackhole("c", "2001:db8::3/128")}
-	eventually(t, 10*time.Second, "the session is set up", func() string {
+	eventually(t, "the session is set up", func() string {
 		if err := c.Reconcile(t.Context(), want); err != nil {
 			return err.Error() // a child that is being started may hold the thief's socket for a moment
 		}

@@ -18,6 +18,7 @@ func listen(t *testing.T, addr string) (*net.UDPConn, netip.AddrPort) {
 		t.Skipf("%s cannot be listened on: %v", addr, err)
 	}
 	t.Cleanup(func() { c.Close() })
+	_ = c.SetReadBuffer(4 << 20) // whatever the system grants: a test reads when all has been sent
 	return c, c.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
@@ -77,11 +78,13 @@ func TestRunAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	begin := time.Now()
-	all, stats, err := Run(ctx, g, truth, Config{Protocol: IPFIX, Linger: time.Millisecond}, Live{Collector: to})
-	if err != nil || time.Since(begin) > 5*time.Second || all.Export.Frames == 0 || all.Export.Exported.Packets != all.Export.Frames {
+	all, stats, err := Run(ctx, g, truth, Config{Protocol: IPFIX, Linger: time.Millisecond}, Live{
+		Collector: to, AttackStarts: func(int, time.Time) { time.AfterFunc(300*time.Millisecond, cancel) },
+	})
+	if err != nil || time.Since(begin) > time.Minute || all.Export.Frames == 0 || all.Export.Exported.Packets != all.Export.Frames {
 		t.Errorf("%v after %v: %+v, %+v", err, time.Since(begin), all.Export, stats)
 	}
 	if all.Export.Datagrams > 2 && stats.Refused == 0 {

@@ -48,7 +48,7 @@ protocol bgp weir {
   {{if not .PeerPort}}passive;{{end}} strict bind;
   error wait time 1, 5; connect delay time 1;
   interpret communities off;
-  debug { states };
+  debug { states, events };
   {{- if .Password}}
   password "{{.Password}}";{{end}}
   {{- if .TTLSecurity}}
