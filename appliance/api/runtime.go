@@ -228,6 +228,8 @@ type Worker struct {
 	Gaps       []Gap   `json:"gaps"`
 	// Memory is the address space in bytes that its tables reserve.
 	Memory uint64 `json:"memory"`
+	// KeepsTurn is whether it owns its processor for Go's scheduler too, which takes other workers off it every 10 ms.
+	KeepsTurn bool `json:"keeps_turn"`
 }
 
 // Gap is how many gaps were shorter than Below seconds, and not shorter than the one before; Below is 0 for the last, which

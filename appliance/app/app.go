@@ -24,6 +24,7 @@ import (
 	"github.com/weir-ddos/weir/controlplane/mitigate"
 	"github.com/weir-ddos/weir/controlplane/mitigate/bgp"
 	"github.com/weir-ddos/weir/dataplane/cpu"
+	"github.com/weir-ddos/weir/dataplane/cpu/turn"
 	"github.com/weir-ddos/weir/dataplane/probe"
 	"github.com/weir-ddos/weir/dataplane/traffic"
 	"github.com/weir-ddos/weir/flowcollect/collector"
@@ -57,10 +58,11 @@ type App struct {
 	server   *api.Server
 	past     ring[incident.Incident]
 	meters   portMeters
+	heap     *heap
 
 	confined bool // whether threads are kept off workers' processors; as cancel, under mu
 	cancel   context.CancelFunc
-	done     sync.WaitGroup // the engine's loop and the port meters
+	done     sync.WaitGroup // the engine's loop, the port meters, the heap
 
 	current atomic.Pointer[config.Config]
 	plane   atomic.Pointer[dataplane]
@@ -74,7 +76,7 @@ const pastIncidents = 1000
 // New builds the appliance: it opens ports, the journal and memory, and starts nothing. On an error nothing stays open.
 func New(o Options) (*App, error) {
 	cfg := o.Config
-	a := &App{opts: o, log: o.Log}
+	a := &App{opts: o, log: o.Log, heap: newHeap(o.Log)}
 	a.current.Store(cfg)
 	a.past.size = pastIncidents
 	set, err := Settings(cfg)
@@ -190,6 +192,8 @@ func (a *App) start(ctx context.Context, cfg *config.Config) error {
 	if err := a.engine.Start(ctx); err != nil {
 		return err
 	}
+	a.heap.headroom.Store(uint64(cfg.Memory.Headroom))
+	a.done.Go(func() { a.heap.run(ctx) })
 	plane := a.plane.Load()
 	a.settle(plane)
 	if err := plane.start(ctx, a.source); err != nil {
@@ -212,6 +216,9 @@ func (a *App) start(ctx context.Context, cfg *config.Config) error {
 func (a *App) settle(p *dataplane) {
 	for _, line := range p.describe() {
 		a.log.Info("placement", "plan", line)
+	}
+	if err := turn.Check(); err != nil && p.pinned() {
+		a.log.Warn("every 10 ms Go's scheduler takes workers off their threads for a moment", "err", err)
 	}
 	cpus, procs := p.plan.Housekeeping, p.plan.MaxProcs
 	if !p.pinned() {

@@ -76,6 +76,7 @@ func (a *App) Apply(_, next *config.Config) error {
 		return errors.Join(err, a.speaker.configure(ctx, old.BGP))
 	}
 	setLevel(a.opts.Level, next.Log.Level)
+	a.heap.headroom.Store(uint64(next.Memory.Headroom))
 	a.current.Store(next)
 	return nil
 }

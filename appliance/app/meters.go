@@ -82,6 +82,7 @@ func (m *portMeters) measureWorkers(d *dataplane, list []api.Port) {
 		next[w] = share
 		out := api.Worker{
 			Name: d.names[i], CPU: d.plan.Workers[i].CPU, Node: d.plan.Workers[i].Node, Idle: d.idle, Busy: share.share,
+			KeepsTurn:  s.KeepsTurn,
 			LongestGap: s.LongestGap.Seconds(), Memory: s.Memory,
 		}
 		for k, n := range s.Gaps {

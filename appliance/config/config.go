@@ -35,6 +35,8 @@ type Config struct {
 	Workers Workers `json:"workers"`
 	// Traffic says what is counted, and in how much memory.
 	Traffic Traffic `json:"traffic"`
+	// Memory says how much memory is had beside the counters.
+	Memory Memory `json:"memory"`
 	// Decode says for each kind of IP tunnel which addresses are charged with its packets: outer (the tunnel's own ends),
 	// inner (who talks inside), or both. VLAN, QinQ, MPLS, PPPoE and L2TP are always looked through.
 	Decode Decode `json:"decode"`
@@ -100,6 +102,14 @@ type Traffic struct {
 	CountBytes string `json:"count_bytes"`
 	// MemoryLimit is the most memory that counters may take; the appliance refuses to start above it.
 	MemoryLimit Size `json:"memory_limit"`
+}
+
+// Memory says how much memory is had beside the counters.
+type Memory struct {
+	// Headroom is how much memory that is no longer used may gather before it is collected, 16MiB to 64GiB. Every collection
+	// takes each worker off its processor a few times for a moment, so it should be rare. Zero leaves it to Go, which waits for
+	// as much as is in use. GOGC and GOMEMLIMIT in the environment come before it.
+	Headroom Size `json:"headroom"`
 }
 
 // Decode says for each kind of IP tunnel which addresses are charged: outer, inner or both.

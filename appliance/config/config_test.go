@@ -101,6 +101,7 @@ ports:
   - {driver: afpacket, device: eth0, queues: 2, options: {fanout: hash, ring: {blocks: 8}}}
 workers: {count: 2, idle: pause, cpus: [2, 3]}
 traffic: {hosts_per_worker: 65536, flows: false, internal: none, count_bytes: ip, memory_limit: 512MiB}
+memory: {headroom: 1GiB}
 decode: {gre: inner, vxlan: both}
 tick: 100ms
 rates: {mode: average, average_time: 15}

@@ -22,6 +22,7 @@ func Default() *Config {
 			HostsPerWorker: 1 << 18, FlowsPerWorker: 1 << 20, Flows: true,
 			Internal: "both", CountBytes: "frame", MemoryLimit: 4 << 30,
 		},
+		Memory:     Memory{Headroom: 128 << 20},
 		Decode:     defaultDecode(),
 		Tick:       time.Second,
 		Rates:      rate.Default(),

@@ -42,6 +42,7 @@ func (c *Config) sections() []section {
 		{"flows", nil, c.Flows.Validate},
 		{"workers", nil, c.Workers.Validate},
 		{"traffic", nil, c.Traffic.Validate},
+		{"memory", nil, c.Memory.Validate},
 		{"decode", nil, c.Decode.Validate},
 		{"tick", nil, c.checkTick},
 		{"rates", []string{"tick"}, c.Rates.Validate},
@@ -262,6 +263,20 @@ func (t Traffic) Validate() error {
 		errs = append(errs, fmt.Errorf("memory_limit: %s is too little; the least is 16MiB", t.MemoryLimit))
 	}
 	return errors.Join(errs...)
+}
+
+// Bounds of the headroom.
+const (
+	minHeadroom Size = 16 << 20
+	maxHeadroom Size = 64 << 30
+)
+
+// Validate reports every problem, each beginning with its key.
+func (m Memory) Validate() error {
+	if m.Headroom != 0 && (m.Headroom < minHeadroom || m.Headroom > maxHeadroom) {
+		return fmt.Errorf("headroom: %s is neither 0 nor within %s..%s", m.Headroom, minHeadroom, maxHeadroom)
+	}
+	return nil
 }
 
 // Validate reports every problem, each beginning with its key.

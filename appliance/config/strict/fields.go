@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Field is one configuration key of a struct.
@@ -19,9 +20,21 @@ type Field struct {
 	Omit bool
 }
 
+// known has what Fields found: types are few, and a configuration's are asked for again and again.
+var known sync.Map // reflect.Type -> []Field
+
 // Fields lists the keys of struct type t in the order of the source; fields of embedded structs without a tag stand
-// where the embedded struct stands. Fields tagged "-" and unexported ones are not keys.
+// where the embedded struct stands. Fields tagged "-" and unexported ones are not keys. The list is shared: it is only read.
 func Fields(t reflect.Type) []Field {
+	if list, ok := known.Load(t); ok {
+		return list.([]Field)
+	}
+	list := fieldsOf(t)
+	known.Store(t, list)
+	return list
+}
+
+func fieldsOf(t reflect.Type) []Field {
 	var out []Field
 	for i := range t.NumField() {
 		f := t.Field(i)
