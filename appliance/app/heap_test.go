@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
@@ -53,7 +52,7 @@ func TestHeap(t *testing.T) {
 	t.Setenv("GOGC", "")
 	t.Setenv("GOMEMLIMIT", "")
 	defer debug.SetGCPercent(debug.SetGCPercent(goPercent))
-	h := newHeap(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	h := newHeap(slog.New(slog.DiscardHandler))
 	const headroom = 256 << 20
 	h.headroom.Store(headroom)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -65,11 +64,12 @@ func TestHeap(t *testing.T) {
 	}
 	runtime.GC()
 	within(t, "no headroom", func() bool { return near(0, headroom) })
-	big := make([]byte, 200<<20) // in use: the share becomes another one, the size does not
-	runtime.GC()
-	within(t, "the headroom does not stay the same when more is in use", func() bool { return near(200<<20, headroom) })
-	runtime.KeepAlive(big)
-	big = nil
+	func() {
+		big := make([]byte, 200<<20) // in use: the share becomes another one, the size does not
+		runtime.GC()
+		within(t, "the headroom does not stay the same when more is in use", func() bool { return near(200<<20, headroom) })
+		runtime.KeepAlive(big)
+	}()
 	runtime.GC()
 	within(t, "the headroom does not stay the same when less is in use", func() bool { return near(0, headroom) })
 	h.headroom.Store(headroom / 4)
@@ -90,7 +90,7 @@ func TestHeapOfTheEnvironment(t *testing.T) {
 		t.Setenv("GOGC", "")
 		t.Setenv("GOMEMLIMIT", "")
 		t.Setenv(name, "300")
-		h := newHeap(slog.New(slog.NewTextHandler(io.Discard, nil)))
+		h := newHeap(slog.New(slog.DiscardHandler))
 		h.headroom.Store(1 << 30)
 		h.run(context.Background()) // returns at once
 		if p := debug.SetGCPercent(321); p != 321 {
