@@ -18,13 +18,14 @@ type Source interface {
 // counted gives the meter its view of a snapshot.
 type counted struct{ s *merge.Snapshot }
 
-func (c counted) FlowsKept() bool             { return c.s.FlowsKept }
-func (c counted) Elapsed() time.Duration      { return c.s.Elapsed }
-func (c counted) Nets() *nets.Table           { return c.s.Nets }
-func (c counted) Len() int                    { return c.s.Len() }
-func (c counted) Read(i int, h *traffic.Host) { c.s.Read(i, h) }
-func (c counted) Totals() *traffic.Totals     { return &c.s.Totals }
-func (c counted) Release()                    { c.s.Release() }
+func (c counted) FlowsKept() bool                      { return c.s.FlowsKept }
+func (c counted) Elapsed() time.Duration               { return c.s.Elapsed }
+func (c counted) Nets() *nets.Table                    { return c.s.Nets }
+func (c counted) Len() int                             { return c.s.Len() }
+func (c counted) Peaks(i int) *traffic.Peaks           { return c.s.Peaks(i) }
+func (c counted) Loads(from int, loads []traffic.Load) { c.s.Loads(from, loads) }
+func (c counted) Totals() *traffic.Totals              { return &c.s.Totals }
+func (c counted) Release()                             { c.s.Release() }
 
 func (c counted) Place(id nets.ID, d traffic.Direction) *traffic.Sum { return c.s.Place(id, d) }
 

@@ -9,5 +9,9 @@
 // comes with the next one. Its rows then cover a longer time than the others', so they are scaled to this tick's length,
 // or a late worker would look like an attack; totals, codes and overflow stay exact counts.
 //
+// Where one shard is all there is, nothing is added up: its rows become the snapshot's, and the half goes on with the memory of an
+// older snapshot. Otherwise rows are found by hash. One more pass adds up places and notes the peaks of every few rows, so that
+// whoever looks for the busiest hosts need not read them all.
+//
 // Nothing here knows thresholds, and nothing here is called per packet.
 package merge

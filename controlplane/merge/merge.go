@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weir-ddos/weir/dataplane/arena"
 	"github.com/weir-ddos/weir/dataplane/nets"
 	"github.com/weir-ddos/weir/dataplane/traffic"
 )
@@ -127,6 +128,7 @@ func (m *Merger) Tick(now time.Time) (*Snapshot, error) {
 		m.from[i].Clear()
 	}
 	s.Lost.Add(s.table.Lost())
+	s.peaks = s.table.Tally(s.sums, s.peaks)
 	s.fold()
 	s.Conservation = s.conservation()
 	return s, nil
@@ -206,10 +208,9 @@ func (m *Merger) merge(s *Snapshot, h *traffic.Half, period int64) {
 	s.Bytes += h.Bytes
 	s.Records.Add(h.Records)
 	s.Saturated += h.Saturated
-	s.Lost.Add(h.Table().Lost())
 	s.MaxGap = max(s.MaxGap, time.Duration(h.MaxGap))
 
-	c := traffic.Combining{Sums: s.sums, Full: s.full, Scale: 1}
+	c := traffic.Combining{Full: s.full, Scale: 1}
 	if e := h.Stop - h.Start; period > 0 && float64(e) > lateness*float64(period) {
 		c.Scale = float64(period) / float64(e)
 		s.Scaled++
@@ -217,7 +218,11 @@ func (m *Merger) merge(s *Snapshot, h *traffic.Half, period int64) {
 	if h.Nets() != s.Nets {
 		c.Relocate = s.Nets.Lookup
 	}
-	s.table.Combine(h.Table(), &c)
+	// The only worker's rows need not be copied: the half goes on with the snapshot's.
+	if c.Scale != 1 || c.Relocate != nil || !h.Exchange(s.table) {
+		s.Lost.Add(h.Table().Lost())
+		s.table.Combine(h.Table(), &c)
+	}
 	m.overflow(s, h, &c)
 }
 
@@ -244,7 +249,6 @@ func (m *Merger) overflow(s *Snapshot, h *traffic.Half, c *traffic.Combining) {
 				sum.Scale(c.Scale)
 			}
 			s.full[int(place)*2+int(d)].Add(&sum)
-			s.sums[int(place)*2+int(d)].Add(&sum)
 		}
 	}
 }
@@ -264,13 +268,13 @@ func (m *Merger) take() (*Snapshot, error) {
 			s.released = false
 			return s, nil
 		}
-		if err := s.memory.Free(); err != nil {
+		if err := s.table.Free(); err != nil {
 			return nil, fmt.Errorf("merge: old snapshot: %w", err)
 		}
 	}
 	s := &Snapshot{merger: m}
 	var err error
-	if s.table, err = traffic.NewTable(&s.memory, m.seed, hosts); err != nil {
+	if s.table, err = traffic.NewTable(new(arena.Arena), m.seed, hosts); err != nil {
 		return nil, fmt.Errorf("merge: snapshot of %d hosts: %w", hosts, err)
 	}
 	return s, nil
@@ -292,7 +296,7 @@ func (m *Merger) Free() error {
 	defer m.mu.Unlock()
 	var errs []error
 	for _, s := range m.free {
-		errs = append(errs, s.memory.Free())
+		errs = append(errs, s.table.Free())
 	}
 	m.free = nil
 	return errors.Join(errs...)

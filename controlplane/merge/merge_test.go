@@ -2,6 +2,7 @@ package merge
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
@@ -166,15 +167,25 @@ func write(s *traffic.Shard, r *rand.Rand, w *truth, bursts int) {
 	}
 }
 
-// TestShardsAgainstOneMap: four owners count while a fifth goroutine ticks as fast as it can and swaps prefix tables.
+// TestShardsAgainstOneMap: four owners, or a single one, whose rows are taken over and not copied, count while another
+// goroutine ticks as fast as it can and swaps prefix tables.
 // Everything must come out exactly once, and every place must belong to the snapshot's table.
 func TestShardsAgainstOneMap(t *testing.T) {
 	t.Parallel()
+	for _, owners := range []int{4, 1} {
+		t.Run(fmt.Sprint(owners), func(t *testing.T) {
+			t.Parallel()
+			againstOneMap(t, owners)
+		})
+	}
+}
+
+func againstOneMap(t *testing.T, owners int) {
 	var c clock
 	tables := []*nets.Table{both(t), table(t, prefixes("10.0.0.0/24", "10.0.0.0/8", "2001:db8::/32", "2001:db8::/112"))}
 	m := newMerger(t, Config{Wait: time.Minute}, tables[0], &c)
 	var wg sync.WaitGroup
-	truths := make([]truth, 4)
+	truths := make([]truth, owners)
 	for i := range truths {
 		truths[i].hosts = map[key]*traffic.Sum{}
 		s := newShard(t, m, 6000+i*777, tables[0], &c)
@@ -195,7 +206,7 @@ func TestShardsAgainstOneMap(t *testing.T) {
 		m.SetNets(tables[ticks/3%2])
 		s := tick(t, m)
 		ticks++
-		if s.Late > 0 || s.Overflowed != (traffic.Counter{}) || s.Lost != (traffic.Counter{}) || s.Scaled > 0 || s.Shards != 4 {
+		if s.Late > 0 || s.Overflowed != (traffic.Counter{}) || s.Lost != (traffic.Counter{}) || s.Scaled > 0 || s.Shards != owners {
 			t.Fatalf("late %d, overflowed %v, lost %v, scaled %d", s.Late, s.Overflowed, s.Lost, s.Scaled)
 		}
 		if s.Elapsed != time.Second {
@@ -240,7 +251,7 @@ func TestShardsAgainstOneMap(t *testing.T) {
 	t.Logf("%d ticks, %d frames, %d rows", ticks, got.frames, len(got.hosts))
 }
 
-// checkSums adds rows and overflow up by network and group and compares.
+// checkSums adds rows and overflow up by network and group and compares; it looks at every row's peaks, too.
 func checkSums(t *testing.T, s *Snapshot) {
 	t.Helper()
 	networks, groups := make([]Sides, len(s.Networks)), make([]Sides, len(s.Groups))
@@ -258,6 +269,13 @@ func checkSums(t *testing.T, s *Snapshot) {
 			t.Fatalf("place %d, want %d", h.Place, want)
 		}
 		add(h.Place, h.Direction, &traffic.Sum{Cells: h.Cells, Flows: h.Flows})
+		var one traffic.Counter
+		for _, n := range h.Cells {
+			one.Add(n)
+		}
+		if p := s.Peaks(i / traffic.PeakRows)[traffic.FamilyOf(&h.Addr)][h.Direction]; p.Packets < one.Packets || p.Bytes < one.Bytes || p.Flows < h.Flows {
+			t.Fatalf("row %d has more than its peak %+v", i, p)
+		}
 	}
 	for i := range s.Overflow {
 		add(s.Overflow[i].Place, s.Overflow[i].Direction, &s.Overflow[i].Sum)

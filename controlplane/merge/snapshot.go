@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/weir-ddos/weir/dataplane/arena"
 	"github.com/weir-ddos/weir/dataplane/nets"
 	"github.com/weir-ddos/weir/dataplane/traffic"
 	"github.com/weir-ddos/weir/dataplane/wire"
@@ -62,7 +61,7 @@ type Snapshot struct {
 	table    *traffic.Table
 	sums     []traffic.Sum // place*2 + direction
 	full     []traffic.Sum
-	memory   arena.Arena
+	peaks    []traffic.Peaks
 	merger   *Merger
 	released bool
 }
@@ -78,6 +77,12 @@ func (s *Snapshot) At(i int) (h traffic.Host) {
 
 // Read fills h with row i; in a loop over all rows it saves copying.
 func (s *Snapshot) Read(i int, h *traffic.Host) { s.table.Read(i, h) }
+
+// Loads fills loads with rows in brief, from row from on.
+func (s *Snapshot) Loads(from int, loads []traffic.Load) { s.table.Loads(from, loads) }
+
+// Peaks returns the peaks of rows i*traffic.PeakRows and the following ones.
+func (s *Snapshot) Peaks(i int) *traffic.Peaks { return &s.peaks[i] }
 
 // Find returns a host's row in one direction.
 func (s *Snapshot) Find(addr netip.Addr, d traffic.Direction) (h traffic.Host, ok bool) {
@@ -104,7 +109,7 @@ func (s *Snapshot) Release() { s.merger.release(s) }
 // reset empties the snapshot for the places of n.
 func (s *Snapshot) reset(n *nets.Table) {
 	*s = Snapshot{
-		Nets: n, table: s.table, merger: s.merger, memory: s.memory,
+		Nets: n, table: s.table, merger: s.merger, peaks: s.peaks[:0],
 		sums: zeroed(s.sums, 2*n.NumPlaces()), full: zeroed(s.full, 2*n.NumPlaces()),
 		Networks: zeroed(s.Networks, len(n.Networks())), Groups: zeroed(s.Groups, len(n.Groups())), Overflow: s.Overflow[:0],
 	}
@@ -126,6 +131,7 @@ func (s *Snapshot) fold() {
 		if s.full[i] == (traffic.Sum{}) {
 			continue
 		}
+		s.sums[i].Add(&s.full[i])
 		o := Overflow{Place: nets.ID(i / 2), Direction: traffic.Direction(i % 2), Sum: s.full[i]}
 		s.Overflow = append(s.Overflow, o)
 		for _, c := range o.Sum.Cells {

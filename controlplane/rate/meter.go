@@ -19,9 +19,12 @@ type Snapshot interface {
 	Elapsed() time.Duration
 	// Nets is the prefix table that all places of the snapshot refer to.
 	Nets() *nets.Table
-	// Len is the number of rows, and Read fills h with row i.
+	// Len is the number of rows.
 	Len() int
-	Read(i int, h *traffic.Host)
+	// Peaks is the most that rows i*traffic.PeakRows and the following ones have.
+	Peaks(i int) *traffic.Peaks
+	// Loads fills loads with rows in brief, from row from on.
+	Loads(from int, loads []traffic.Load)
 	// Find fills h with the row of a host; false when it was silent.
 	Find(addr *[16]byte, d traffic.Direction, h *traffic.Host) bool
 	// Place is the sum of everything counted for a place in a direction (Incoming or Outgoing).
@@ -70,6 +73,7 @@ type Meter struct {
 	led   flowLeaders // the tick before, where ticks are shorter than a second
 	key   [16]byte    // what Find is asked for and what it fills: as locals they would be allocated for each call
 	row   traffic.Host
+	loads [traffic.PeakRows]traffic.Load
 	stats Stats
 	seq   uint64
 }
@@ -172,23 +176,15 @@ func (m *Meter) Add(s Snapshot, floor rule.Floor) {
 	m.stats.Tracked = len(m.near)
 }
 
-// scan passes over all rows once: it finds the hosts near a limit, and the busiest.
+// scan finds the hosts near a limit, and the busiest. It passes over the peaks of all rows, and over the rows of those that matter.
 func (m *Meter) scan(s Snapshot, bounds rule.Bounds) {
 	if m.flowTicks > 1 {
 		m.led.set(&m.tops)
 	}
 	m.tops.reset(m.cfg.TopHosts)
-	var h traffic.Host
-	for i := range s.Len() {
-		s.Read(i, &h)
-		var packets, octets uint64
-		for k := range h.Cells {
-			packets += h.Cells[k].Packets
-			octets += h.Cells[k].Bytes
-		}
-		m.tops.offer(&h, packets, octets)
-		if b := &bounds[h.Direction&1]; b.Above(packets, octets, h.Flows) {
-			m.mark(&h.Addr, m.flowTicks > 1 && h.Flows > b.Flows)
+	for from := 0; from < s.Len(); from += traffic.PeakRows {
+		if m.stands(s.Peaks(from/traffic.PeakRows), &bounds) {
+			m.scanRows(s, from, min(from+traffic.PeakRows, s.Len()), &bounds)
 		}
 	}
 	if m.flowTicks > 1 {
@@ -197,6 +193,32 @@ func (m *Meter) scan(s Snapshot, bounds rule.Bounds) {
 			m.count(addr, d, &v)
 			return m.flowRate(&v, m.near[*addr], int(d))
 		})
+	}
+}
+
+// stands reports whether rows with such peaks may have a host near a limit or one of the busiest.
+func (m *Meter) stands(peaks *traffic.Peaks, bounds *rule.Bounds) bool {
+	for f := range peaks {
+		for d := range peaks[f] {
+			p := &peaks[f][d]
+			if bounds[d].Above(p.Packets, p.Bytes, p.Flows) || m.tops[f][d].takes(p) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// scanRows is scan for rows from to to-1.
+func (m *Meter) scanRows(s Snapshot, from, to int, bounds *rule.Bounds) {
+	loads := m.loads[:to-from]
+	s.Loads(from, loads)
+	for i := range loads {
+		l := &loads[i]
+		m.tops[l.Family][l.Direction&1].offer(l)
+		if b := &bounds[l.Direction&1]; b.Above(l.Packets, l.Bytes, l.Flows) {
+			m.mark(&l.Addr, m.flowTicks > 1 && l.Flows > b.Flows)
+		}
 	}
 }
 

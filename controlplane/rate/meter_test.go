@@ -26,13 +26,35 @@ type fake struct {
 	released int
 }
 
-func (f *fake) FlowsKept() bool             { return f.kept }
-func (f *fake) Elapsed() time.Duration      { return f.elapsed }
-func (f *fake) Nets() *nets.Table           { return f.table }
-func (f *fake) Len() int                    { return len(f.rows) }
-func (f *fake) Read(i int, h *traffic.Host) { *h = f.rows[i] }
-func (f *fake) Totals() *traffic.Totals     { return &f.totals }
-func (f *fake) Release()                    { f.released++; f.rows = nil }
+func (f *fake) FlowsKept() bool        { return f.kept }
+func (f *fake) Elapsed() time.Duration { return f.elapsed }
+func (f *fake) Nets() *nets.Table      { return f.table }
+func (f *fake) Len() int               { return len(f.rows) }
+
+func (f *fake) Peaks(i int) *traffic.Peaks {
+	loads := make([]traffic.Load, min(traffic.PeakRows, len(f.rows)-i*traffic.PeakRows))
+	f.Loads(i*traffic.PeakRows, loads)
+	p := new(traffic.Peaks)
+	for _, l := range loads {
+		to := &p[l.Family][l.Direction]
+		*to = traffic.Peak{Packets: max(to.Packets, l.Packets), Bytes: max(to.Bytes, l.Bytes), Flows: max(to.Flows, l.Flows)}
+	}
+	return p
+}
+
+func (f *fake) Loads(from int, loads []traffic.Load) {
+	for i := range loads {
+		h := &f.rows[from+i]
+		loads[i] = traffic.Load{Peak: traffic.Peak{Flows: h.Flows}, Addr: h.Addr, Family: traffic.FamilyOf(&h.Addr), Direction: h.Direction}
+		for _, n := range h.Cells {
+			loads[i].Packets += n.Packets
+			loads[i].Bytes += n.Bytes
+		}
+	}
+}
+
+func (f *fake) Totals() *traffic.Totals { return &f.totals }
+func (f *fake) Release()                { f.released++; f.rows = nil }
 func (f *fake) Find(addr *[16]byte, d traffic.Direction, h *traffic.Host) bool {
 	for i := range f.rows {
 		if f.rows[i].Addr == *addr && f.rows[i].Direction == d {

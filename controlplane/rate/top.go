@@ -3,10 +3,10 @@ package rate
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"slices"
 
 	"github.com/weir-ddos/weir/controlplane/rule"
-	"github.com/weir-ddos/weir/dataplane/nets"
 	"github.com/weir-ddos/weir/dataplane/traffic"
 )
 
@@ -35,7 +35,6 @@ func (o Order) String() string {
 type ranked struct {
 	value uint64
 	addr  [16]byte
-	place nets.ID
 }
 
 // worse orders a ranking: less first, and of equals the higher address first, so that the result does not depend on the
@@ -44,7 +43,13 @@ func (a *ranked) worse(b *ranked) bool {
 	if a.value != b.value {
 		return a.value < b.value
 	}
-	return bytes.Compare(a.addr[:], b.addr[:]) > 0
+	return before(&b.addr, &a.addr)
+}
+
+// before compares addresses, byte by byte from the front.
+func before(a, b *[16]byte) bool {
+	x, y := binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(b[:8])
+	return x < y || x == y && binary.BigEndian.Uint64(a[8:]) < binary.BigEndian.Uint64(b[8:])
 }
 
 // ranking keeps the largest n it has seen: a heap with the worst on top.
@@ -53,12 +58,18 @@ type ranking struct {
 	heap []ranked
 }
 
-// offer takes a value that is not zero. The usual case, a host that does not get in, is one comparison.
-func (r *ranking) offer(value uint64, h *traffic.Host) {
-	if value == 0 || r.n == 0 || len(r.heap) == r.n && value < r.heap[0].value {
+// takes reports whether a value may get in.
+func (r *ranking) takes(value uint64) bool {
+	return value != 0 && r.n != 0 && (len(r.heap) < r.n || value >= r.heap[0].value)
+}
+
+// offer takes a value that is not zero. The usual case, a host that does not get in, is one comparison; in a flood that gives all
+// hosts the same it is one more.
+func (r *ranking) offer(value uint64, addr *[16]byte) {
+	if !r.takes(value) || len(r.heap) == r.n && value == r.heap[0].value && !before(addr, &r.heap[0].addr) {
 		return
 	}
-	r.add(ranked{value: value, addr: h.Addr, place: h.Place})
+	r.add(ranked{value: value, addr: *addr})
 }
 
 func (r *ranking) add(c ranked) {
@@ -109,8 +120,22 @@ func (r *ranking) sorted() []ranked {
 	return r.heap
 }
 
-// tops are the rankings per family, direction and order.
-type tops [traffic.NumFamilies][2][NumOrders]ranking
+// rankings are those of a family and direction, one per order.
+type rankings [NumOrders]ranking
+
+// takes reports whether rows with such a peak may have one that gets in.
+func (r *rankings) takes(p *traffic.Peak) bool {
+	return r[ByPackets].takes(p.Packets) || r[ByBytes].takes(p.Bytes) || r[ByFlows].takes(p.Flows)
+}
+
+func (r *rankings) offer(l *traffic.Load) {
+	r[ByPackets].offer(l.Packets, &l.Addr)
+	r[ByBytes].offer(l.Bytes, &l.Addr)
+	r[ByFlows].offer(l.Flows, &l.Addr)
+}
+
+// tops are the rankings per family and direction.
+type tops [traffic.NumFamilies][2]rankings
 
 func (t *tops) reset(n int) {
 	for f := range t {
@@ -121,13 +146,6 @@ func (t *tops) reset(n int) {
 			}
 		}
 	}
-}
-
-func (t *tops) offer(h *traffic.Host, packets, octets uint64) {
-	r := &t[traffic.FamilyOf(&h.Addr)][h.Direction&1]
-	r[ByPackets].offer(packets, h)
-	r[ByBytes].offer(octets, h)
-	r[ByFlows].offer(h.Flows, h)
 }
 
 // ofSecond makes the rankings by flows those of the present second, where one tick shows a part of it: flows that last are

@@ -7,8 +7,6 @@ import (
 
 // Combining says how the rows of one table are added to another.
 type Combining struct {
-	// Sums gets every row added at place*2+direction, places being those of the receiving table.
-	Sums []Sum
 	// Relocate gives an address's place in the receiving table; nil when both tables have the same places.
 	Relocate func(addr *[16]byte) nets.ID
 	// Scale multiplies every count; 1 leaves them exact. It is below 1 for an owner that was late and counted for longer.
@@ -29,7 +27,7 @@ func (t *Table) Combine(src *Table, c *Combining) {
 		for i := range rows {
 			r := &rows[i]
 			ch := &charges[i]
-			ch.k0, ch.k1, ch.control = r.k0, r.k1, r.control
+			ch.k0, ch.k1, ch.control = r.k0, r.k1, r.control&^wide
 			if c.Relocate != nil {
 				a := r.addr()
 				ch.Set(&a, c.Relocate(&a), r.direction())
@@ -48,43 +46,37 @@ func (t *Table) Combine(src *Table, c *Combining) {
 // combineRow adds row i of src to where charge says.
 func (t *Table) combineRow(src *Table, i int, charge *Charge, c *Combining) {
 	r := &src.rows[i]
-	sum := int(uint32(charge.control))*2 + int(charge.control>>placeBits)
 	dst := t.at(charge)
-	if c.Scale != 1 || dst == nil || r.epoch == src.epoch|spilled {
-		t.combineSlow(src, i, charge, c, sum)
+	if c.Scale != 1 || dst == nil || r.control&wide != 0 && r.epoch&spilled != 0 {
+		t.combineSlow(src, i, charge, c)
 		return
 	}
-	into := &c.Sums[sum]
 	dst.flows += r.flows
-	into.Flows += r.flows
 	for k, w := range r.first {
 		if w != 0 {
 			t.addWord(charge.row, Class(k), w)
-			into.Cells[k].Add(unpack(w))
 		}
 	}
-	if r.epoch != src.epoch {
+	if r.control&wide == 0 {
 		return
 	}
 	for k, w := range r.second {
 		if w != 0 {
 			t.addWord(charge.row, Class(firstLine+k), w)
-			into.Cells[firstLine+k].Add(unpack(w))
 		}
 	}
 }
 
 // combineSlow adds a row that is scaled, has spilled, or has no room.
-func (t *Table) combineSlow(src *Table, i int, charge *Charge, c *Combining, sum int) {
+func (t *Table) combineSlow(src *Table, i int, charge *Charge, c *Combining) {
 	var h Host
 	src.Read(i, &h)
 	one := Sum{h.Cells, h.Flows}
 	if c.Scale != 1 {
 		one.Scale(c.Scale)
 	}
-	c.Sums[sum].Add(&one)
 	if charge.row == noRow {
-		c.Full[sum].Add(&one)
+		c.Full[int(uint32(charge.control))*2+int(charge.control>>placeBits)].Add(&one)
 		return
 	}
 	t.rows[charge.row].flows += one.Flows

@@ -31,6 +31,7 @@
 //
 // A class is one word: packets in the high 28 bits, bytes in the low 36, so a packet is one add. When either part
 // reaches half of its range the word is moved to the table's spill list, so nothing wraps. The second line is valid
-// when it carries the table's epoch, so that a new row leaves it alone. An index entry carries a tag of the epoch and
-// is empty when that is old: a table is cleared by counting the epoch up.
+// when it carries the table's epoch, so that a new row leaves it alone; a bit above the place says so on the first line,
+// too. An index entry carries a tag of the epoch and is empty when that is old: a table is cleared by counting the epoch
+// up. A retired half's table can be exchanged for an empty one, memory and all, instead of being read and copied.
 package traffic

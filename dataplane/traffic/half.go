@@ -48,10 +48,10 @@ type Half struct {
 	_        [arena.Line]byte // the other half has another owner
 }
 
-func (h *Half) init(a *arena.Arena, seed Seed, hosts, index int, n *nets.Table) error {
+func (h *Half) init(cfg Config, seed Seed, index int, n *nets.Table) error {
 	h.index = index
 	h.setNets(n)
-	return h.table.init(a, seed, hosts)
+	return h.table.init(&arena.Arena{Prefault: cfg.Prefault}, seed, cfg.Hosts)
 }
 
 // setNets is called while the half is empty and nobody's.

@@ -23,8 +23,12 @@ const (
 // firstLine is how many classes, from ClassTCP on, have their word on the first line of a row.
 const firstLine = int(ClassOther)
 
-// control is direction<<32 | place.
-const placeBits = 32
+// control is direction<<32 | place, and in a table's rows wide, which is above every place.
+const (
+	placeBits = 32
+	// wide is set when the second line is valid, so that whoever reads the row knows without touching that line.
+	wide = 1 << (placeBits - 1)
+)
 
 // spilled is set in a row's epoch when the spill list holds some of its counts.
 const spilled = 1 << 63
@@ -66,5 +70,12 @@ func (r *row) addr() (a [16]byte) {
 	return a
 }
 
-func (r *row) place() nets.ID       { return nets.ID(uint32(r.control)) }
+func (r *row) place() nets.ID { return nets.ID(uint32(r.control) &^ wide) }
+func (r *row) family() Family {
+	if r.k0 == 0 && uint32(r.k1) == mapped {
+		return IPv4
+	}
+	return IPv6
+}
+
 func (r *row) direction() Direction { return Direction(r.control >> placeBits) }

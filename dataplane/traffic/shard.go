@@ -70,10 +70,9 @@ type Shard struct {
 	next       *nets.Table
 	companions []Companion
 	flowSets   FlowSets // nil without
-	keepFlows  bool     // as SetKeepFlows said last
-	owedFlows  bool     // a new set was asked for, and no epoch has begun since
-	memory     arena.Arena
 	size       uint64
+	keepFlows  bool // as SetKeepFlows said last
+	owedFlows  bool // a new set was asked for, and no epoch has begun since
 }
 
 type state uint8
@@ -91,15 +90,14 @@ func NewShard(cfg Config, seed Seed, n *nets.Table, clock func() int64) (*Shard,
 		return nil, err
 	}
 	s := &Shard{ownerless: true, clock: clock, next: n}
-	s.memory.Prefault = cfg.Prefault
 	for i := range s.halves {
-		if err := s.halves[i].init(&s.memory, seed, cfg.Hosts, i, n); err != nil {
-			return nil, errors.Join(err, s.memory.Free())
+		if err := s.halves[i].init(cfg, seed, i, n); err != nil {
+			return nil, errors.Join(err, s.free())
 		}
 	}
 	s.active = &s.halves[0]
 	s.active.Start = clock()
-	s.size = s.memory.Size()
+	s.size = s.halves[0].table.memory.Size() + s.halves[1].table.memory.Size()
 	return s, nil
 }
 
@@ -239,5 +237,7 @@ func (s *Shard) Free() error {
 	if !s.ownerless {
 		return errors.New("traffic: shard still has an owner")
 	}
-	return s.memory.Free()
+	return s.free()
 }
+
+func (s *Shard) free() error { return errors.Join(s.halves[0].table.Free(), s.halves[1].table.Free()) }

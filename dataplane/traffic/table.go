@@ -49,6 +49,8 @@ type Table struct {
 	seed  Seed
 
 	rowsAt, indexAt uintptr // for prefetching only
+	memory          *arena.Arena
+	resident        int // rows that have been used or touched
 
 	spills []spill
 	lost   Counter // spilled counts that found the list full
@@ -74,6 +76,7 @@ func (t *Table) init(a *arena.Arena, seed Seed, limit int) error {
 	if limit < MinRows || limit > MaxRows {
 		return errors.New("traffic: hosts are outside 1..268435456")
 	}
+	t.memory = a
 	homes := indexLines(limit)
 	var err error
 	if t.rows, err = arena.Make[row](a, limit); err != nil {
@@ -265,6 +268,7 @@ func (t *Table) addWord(i uint32, c Class, word uint64) {
 func (t *Table) secondLine(r *row) {
 	if r.epoch&^spilled != t.epoch {
 		r.epoch = t.epoch
+		r.control |= wide
 		r.second = [len(r.second)]uint64{}
 	}
 }
@@ -303,7 +307,7 @@ func (t *Table) Read(i int, h *Host) {
 	for k, w := range r.first {
 		h.Cells[k] = unpack(w)
 	}
-	if r.epoch&^spilled != t.epoch {
+	if r.control&wide == 0 {
 		return
 	}
 	for k, w := range r.second {
@@ -341,6 +345,10 @@ func (t *Table) Find(addr *[16]byte, d Direction) (i int, ok bool) {
 
 // Clear empties the table, at no cost but for one time in seven: that clears the index.
 func (t *Table) Clear() {
+	if t.count == 0 {
+		return
+	}
+	t.resident = max(t.resident, t.count)
 	t.spills, t.lost, t.count = t.spills[:0], Counter{}, 0
 	t.epoch++
 	if t.tag++; t.tag > maxTag {

@@ -1,0 +1,104 @@
+package traffic
+
+import "github.com/weir-ddos/weir/dataplane/arena"
+
+// PeakRows is how many rows share Peaks: row i belongs to number i/PeakRows.
+const PeakRows = 64
+
+// Peak is the most that any of some rows has, each of the three by itself.
+type Peak struct{ Packets, Bytes, Flows uint64 }
+
+// Peaks are the peaks of PeakRows rows by family and direction (Incoming or Outgoing). Whoever looks for large rows skips
+// those whose peaks are small.
+type Peaks [NumFamilies][2]Peak
+
+// Tally adds every row to sums, by place*2+direction, and appends the Peaks of all rows to peaks.
+func (t *Table) Tally(sums []Sum, peaks []Peaks) []Peaks {
+	var addrs [PeakRows]uintptr
+	for from := 0; from < t.count; from += PeakRows {
+		// The processor's own prefetching stops at every page.
+		next := t.rowsAt + uintptr(from+PeakRows)*rowSize
+		for i := range addrs {
+			addrs[i] = next + uintptr(i)*rowSize
+		}
+		arena.Prefetch(&addrs[0], max(0, min(PeakRows, t.count-from-PeakRows)))
+		peaks = append(peaks, Peaks{})
+		t.tallyRows(from, min(from+PeakRows, t.count), sums, &peaks[len(peaks)-1])
+	}
+	return peaks
+}
+
+// tallyRows is Tally for rows from to to-1.
+func (t *Table) tallyRows(from, to int, sums []Sum, peaks *Peaks) {
+	rows := t.rows[from:to]
+	for i := range rows {
+		r := &rows[i]
+		into := &sums[int(r.place())*2+int(r.direction())]
+		one := Peak{Flows: r.flows}
+		for k := range r.first {
+			n := unpack(r.first[k])
+			into.Cells[k].Add(n)
+			one.Packets += n.Packets
+			one.Bytes += n.Bytes
+		}
+		into.Flows += r.flows
+		if r.control&wide != 0 {
+			t.tallySecond(from+i, into, &one)
+		}
+		peaks[r.family()][r.direction()&1].raise(&one)
+	}
+}
+
+// tallySecond is Tally for what is not on a row's first line.
+func (t *Table) tallySecond(i int, into *Sum, one *Peak) {
+	r := &t.rows[i]
+	add := func(c int, n Counter) {
+		into.Cells[c].Add(n)
+		one.Packets += n.Packets
+		one.Bytes += n.Bytes
+	}
+	for k, w := range r.second {
+		add(firstLine+k, unpack(w))
+	}
+	if r.epoch&spilled == 0 {
+		return
+	}
+	for k := range t.spills {
+		if s := &t.spills[k]; s.row == uint32(i) {
+			add(int(s.class), s.Counter)
+		}
+	}
+}
+
+// Load is a row in brief.
+type Load struct {
+	// Peak is what the row has.
+	Peak
+	// Addr is the host's address, of that family; IPv4 is v4-mapped.
+	Addr      [16]byte
+	Family    Family
+	Direction Direction
+}
+
+// Loads fills loads from row from on; there must be as many rows.
+func (t *Table) Loads(from int, loads []Load) {
+	rows := t.rows[:t.count][from : from+len(loads)]
+	for i := range rows {
+		r, l := &rows[i], &loads[i]
+		l.Peak = Peak{Flows: r.flows}
+		for k := range r.first {
+			n := unpack(r.first[k])
+			l.Packets += n.Packets
+			l.Bytes += n.Bytes
+		}
+		if r.control&wide != 0 {
+			t.tallySecond(from+i, new(Sum), &l.Peak)
+		}
+		l.Addr, l.Family, l.Direction = r.addr(), r.family(), r.direction()
+	}
+}
+
+// raise makes p at least o.
+func (p *Peak) raise(o *Peak) {
+	p.Packets, p.Bytes, p.Flows = max(p.Packets, o.Packets), max(p.Bytes, o.Bytes), max(p.Flows, o.Flows)
+}
