@@ -7,9 +7,9 @@ import (
 	"io"
 	"runtime"
 	"sync/atomic"
-	"time"
 
 	"github.com/weir-ddos/weir/dataplane/cpu"
+	"github.com/weir-ddos/weir/dataplane/cpu/turn"
 	"github.com/weir-ddos/weir/dataplane/port"
 	_ "github.com/weir-ddos/weir/dataplane/port/afpacket" // the counter's
 	_ "github.com/weir-ddos/weir/dataplane/port/afxdp"    // the counter's
@@ -27,14 +27,16 @@ func Count(q port.Queue, touch bool) (stop func() error) {
 	go func() {
 		runtime.LockOSThread() // never unlocked: the pinned thread ends with this goroutine
 		err := cpu.Pin(ReceiverCPU())
+		turns := turn.Take()
+		defer turns.Give()
 		var b port.Burst
 		var packets, bytes uint64
 		var sum byte
-		var sleeps worker.Sleeper
+		sleeps := worker.NewSleeper(&turns, q)
 		for !halt.Load() {
 			n := q.RxBurst(&b)
 			if n == 0 {
-				time.Sleep(sleeps.Next())
+				sleeps.Sleep()
 				continue
 			}
 			sleeps.Found(n)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sort"
 	"sync"
+	"time"
 
 	"github.com/weir-ddos/weir/dataplane/wire"
 )
@@ -57,6 +58,19 @@ type Queue interface {
 	LinkType() wire.LinkType
 	// Stats is safe to call from any goroutine.
 	Stats() QueueStats
+}
+
+// Waiter is a Queue that can wake a worker that sleeps. Its methods are called as RxBurst is, by the worker alone.
+type Waiter interface {
+	Queue
+	// Wait returns when there are frames, at the latest after d, which is at most 10 ms; it may return early. The worker holds no
+	// burst meanwhile.
+	Wait(d time.Duration)
+	// Batched reports that Wait returns for hundreds of frames at once, or when the oldest has waited for long. Else it returns
+	// for the first frame.
+	Batched() bool
+	// Room is how many of the shortest frames the queue holds while its worker is away, about, and at least 1.
+	Room() int
 }
 
 // Stats are a port's figures: its queues' and its own.

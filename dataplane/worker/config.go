@@ -12,7 +12,8 @@ type Idle uint8
 
 // The idle policies.
 const (
-	// IdleSleep sleeps 50 to 500 microseconds, as Sleeper says: for shared cores, tests and low rates.
+	// IdleSleep sleeps 50 microseconds to 1 millisecond while frames come, and up to 10 until they do, as Sleeper says: for shared
+	// cores, tests and low rates.
 	IdleSleep Idle = iota
 	// IdlePause spins for a few microseconds, then yields the thread, then sleeps 20 microseconds.
 	IdlePause

@@ -36,6 +36,9 @@ const (
 	pauseYields = 1000 // rounds that only yield to other goroutines
 )
 
+// pauseNap is how long IdlePause sleeps then.
+const pauseNap = 20 * time.Microsecond
+
 // idle is called at the end of a round that found n frames.
 func (p *pacer) idle(policy Idle, n int) {
 	p.found = n > 0
@@ -54,14 +57,14 @@ func (p *pacer) idle(policy Idle, n int) {
 		case p.empty < pauseYields:
 			runtime.Gosched()
 		default:
-			p.sleep(20 * time.Microsecond)
+			p.sleep(pauseNap)
 		}
 	default:
-		p.sleep(p.sleeps.Next())
+		p.asleep = p.sleeps.Sleep()
 	}
 }
 
 func (p *pacer) sleep(d time.Duration) {
 	p.asleep = d
-	time.Sleep(d)
+	nap(d)
 }

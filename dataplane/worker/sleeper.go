@@ -1,41 +1,92 @@
 package worker
 
-import "time"
+import (
+	"time"
 
-// Empty rounds before the naps become sleeps.
-const sleepGrows = 20
-
-// A nap is long enough that waking up pays, and so short that a ring of some thousand frames does not overflow when a flood begins.
-const (
-	shortNap  = 50 * time.Microsecond
-	longNap   = 200 * time.Microsecond
-	longSleep = 500 * time.Microsecond
-	napFrames = 128 // a nap after which more were found was too long, one with less than half of them too short
+	"github.com/weir-ddos/weir/dataplane/cpu/turn"
+	"github.com/weir-ddos/weir/dataplane/port"
 )
 
-// Sleeper is how long IdleSleep sleeps: it follows the rate, since at low ones most of a packet's cost is waking up for it. The
-// zero value is ready. It belongs to one goroutine.
+// How long IdleSleep sleeps.
+const (
+	shortNap = 50 * time.Microsecond
+	longNap  = time.Millisecond
+	longWait = 10 * time.Millisecond
+	// A nap is as long as it takes to fill one part of so many of a queue's room at the rate that was seen last.
+	napParts = 4
+	// No nap is longer than the whole room lasts at so many frames a microsecond: a full 10-gigabit port with the shortest frames.
+	lineRate = 15
+	// usualRoom is that of a queue that does not say: what network cards have.
+	usualRoom = 4096
+)
+
+// Sleeper is how IdleSleep sleeps. To sleep costs microseconds, at low rates more than all that is done with the packets, and a
+// short sleep costs as much as a long one: so each is as long as the queue bears. A queue that can wake the worker is waited for where
+// that happens rarely, and else when nothing comes. It belongs to one goroutine, which is locked to its thread.
 type Sleeper struct {
-	empty  int // rounds in a row that found nothing
-	frames int // found since the last sleep
+	turns   *turn.Keeper
+	queue   port.Waiter // nil when the queue cannot wake, or is not the only one
+	room    int
+	longest time.Duration
+
+	frames int       // found since the last sleep began
+	last   time.Time // when that was
 	nap    time.Duration
+	waited bool // the last sleep was a wait
+}
+
+// NewSleeper is for the worker of these queues, who holds turns.
+func NewSleeper(turns *turn.Keeper, queues ...port.Queue) Sleeper {
+	s := Sleeper{turns: turns, room: usualRoom}
+	for i, q := range queues {
+		room := usualRoom
+		if w, ok := q.(port.Waiter); ok {
+			room, s.queue = w.Room(), w
+		}
+		if i == 0 || room < s.room {
+			s.room = room
+		}
+	}
+	if len(queues) > 1 {
+		s.queue = nil // the others' frames would wait
+	}
+	s.longest = min(max(time.Duration(s.room/lineRate)*time.Microsecond, shortNap), longNap)
+	return s
 }
 
 // Found notes a round that found n frames, at least one.
-func (s *Sleeper) Found(n int) { s.empty, s.frames = 0, s.frames+n }
+func (s *Sleeper) Found(n int) { s.frames += n }
 
-// Next is how long to sleep after a round that found nothing.
-func (s *Sleeper) Next() time.Duration {
-	s.empty++
-	switch {
-	case s.empty >= sleepGrows:
-		return longSleep
-	case s.frames > napFrames:
-		s.nap /= 2
-	case s.frames > 0 && s.frames < napFrames/2:
-		s.nap *= 2
+// Sleep sleeps after a round that found nothing, and returns how much of it was meant.
+func (s *Sleeper) Sleep() time.Duration {
+	begin := time.Now()
+	d := s.next(begin.Sub(s.last))
+	s.last = begin
+	s.turns.Keep() // a thread that sleeps through its turn loses it, too, and that costs more than the sleep
+	if s.waited {
+		s.queue.Wait(d)
+		return min(d, time.Since(begin))
 	}
+	nap(d)
+	return d
+}
+
+// next is how long to sleep, and says in s.waited whether for frames. Since the last sleep began period has passed.
+func (s *Sleeper) next(period time.Duration) time.Duration {
+	frames := s.frames
 	s.frames = 0
-	s.nap = min(max(s.nap, shortNap), longNap)
+	if s.queue != nil {
+		early := s.waited && period < longWait // and it may do so again at once
+		if frames == 0 && s.nap >= s.longest && !early || s.queue.Batched() && (frames > 0 || !early) {
+			s.waited = true
+			return longWait
+		}
+	}
+	s.waited = false
+	d := 2 * s.nap
+	if frames > 0 {
+		d = min(d, time.Duration(float64(s.room/napParts)*float64(period)/float64(frames)))
+	}
+	s.nap = min(max(d, shortNap), s.longest)
 	return s.nap
 }

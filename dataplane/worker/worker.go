@@ -219,6 +219,7 @@ const turnRounds = 64
 func (w *Worker) loop() {
 	var pace pacer
 	pace.start = time.Now()
+	pace.sleeps = NewSleeper(&w.turns, w.queues...)
 	var rounds, busy uint64
 	var half *traffic.Half
 	defer func() { w.times.store(&pace.times, time.Since(pace.start)) }()

@@ -31,8 +31,10 @@ type Port struct {
 
 // queue implements port.Queue.
 type queue struct {
-	link wire.LinkType
-	wait time.Duration
+	link  wire.LinkType
+	wait  time.Duration
+	block int // bytes
+	room  int // frames
 
 	gate gate.Gate // guards ring
 	ring *ring     // nil while the device is away and after Close
@@ -50,7 +52,7 @@ type queue struct {
 func open(device string, queues int, o Options) (*Port, error) {
 	p := &Port{device: device, opts: o}
 	for range queues {
-		q := &queue{wait: time.Duration(o.Wait)}
+		q := &queue{wait: time.Duration(o.Wait), block: o.BlockSize, room: o.BlockSize / shortest * o.Blocks}
 		p.queues = append(p.queues, q)
 		p.faces = append(p.faces, q)
 	}
@@ -194,6 +196,26 @@ func (q *queue) Release(b *port.Burst) {
 	}
 	q.gate.Leave()
 }
+
+// Wait implements port.Waiter.
+func (q *queue) Wait(d time.Duration) {
+	if !q.gate.Enter() {
+		time.Sleep(d) // the ring is away
+		return
+	}
+	defer q.gate.Leave()
+	if q.ring == nil {
+		time.Sleep(d)
+		return
+	}
+	q.ring.wait(d)
+}
+
+// Batched implements port.Waiter: the kernel wakes the worker for a block. One that takes a dozen frames is none of that.
+func (q *queue) Batched() bool { return q.block >= 128<<10 }
+
+// Room implements port.Waiter.
+func (q *queue) Room() int { return q.room }
 
 // LinkType implements port.Queue.
 func (q *queue) LinkType() wire.LinkType { return q.link }

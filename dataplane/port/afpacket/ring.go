@@ -55,6 +55,9 @@ const (
 	// addressEnd is where the sockaddr_ll behind the header ends, and headroom free for a tag begins.
 	addressEnd = frameHeader + unix.SizeofSockaddrLinklayer
 	tagLen     = 4
+
+	// shortest is the room that a frame of 60 bytes takes.
+	shortest = 160
 )
 
 // newRing makes a socket with its ring that receives nothing yet: see join.
@@ -248,11 +251,14 @@ func (r *ring) retire() {
 	}
 }
 
-// wait sleeps until a block is ready, the socket has an error, or d is over. A signal ends it early, which is harmless.
+// wait sleeps until a block is ready, the socket has an error, or d is over. A signal ends it early, which is harmless. Without taking
+// the error (the device is down) every later call would return at once.
 func (r *ring) wait(d time.Duration) {
 	fds := [1]unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN | unix.POLLERR}}
 	ts := unix.NsecToTimespec(int64(d))
-	_, _ = unix.Ppoll(fds[:], &ts, nil)
+	if n, err := unix.Ppoll(fds[:], &ts, nil); err == nil && n > 0 && fds[0].Revents&unix.POLLERR != 0 {
+		_, _ = unix.GetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	}
 }
 
 // collect adds the kernel's counters since the last call.

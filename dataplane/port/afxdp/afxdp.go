@@ -43,6 +43,7 @@ type Port struct {
 type queue struct {
 	number int
 	wait   time.Duration
+	room   int // frames
 
 	gate   gate.Gate // guards source
 	source source    // nil while the device is away and after Close
@@ -98,7 +99,7 @@ func (p *Port) check(d netdev.Device, queues int) error {
 		queues = min(have, maxQueues)
 	}
 	for i := range queues {
-		q := &queue{number: i, wait: time.Duration(p.opts.Wait)}
+		q := &queue{number: i, wait: time.Duration(p.opts.Wait), room: p.opts.Frames}
 		p.queues = append(p.queues, q)
 		p.faces = append(p.faces, q)
 	}
@@ -320,6 +321,26 @@ func (q *queue) Release(b *port.Burst) {
 	b.N = 0
 	q.gate.Leave()
 }
+
+// Wait implements port.Waiter.
+func (q *queue) Wait(d time.Duration) {
+	if !q.gate.Enter() {
+		time.Sleep(d) // the source is away
+		return
+	}
+	defer q.gate.Leave()
+	if q.source == nil {
+		time.Sleep(d)
+		return
+	}
+	q.source.wait(d)
+}
+
+// Batched implements port.Waiter: the kernel wakes the worker for the first frame.
+func (q *queue) Batched() bool { return false }
+
+// Room implements port.Waiter.
+func (q *queue) Room() int { return q.room }
 
 // LinkType implements port.Queue.
 func (q *queue) LinkType() wire.LinkType { return wire.LinkEthernet }

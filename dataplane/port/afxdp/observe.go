@@ -41,7 +41,7 @@ func (p *Port) tryObserve(d netdev.Device, have int) error {
 		return fmt.Errorf("map of losses: %w", err)
 	}
 	for _, q := range p.queues {
-		t, err := newTap(inner, lost, q.number, int(size), p.opts.Head)
+		t, err := newTap(inner, lost, q.number, int(size), p.opts)
 		if err != nil {
 			return fmt.Errorf("queue %d: %w", q.number, err)
 		}

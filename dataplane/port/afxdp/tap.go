@@ -29,6 +29,7 @@ type tap struct {
 	ring, lost *ebpf.Map
 	queue      uint32
 	head       uint32
+	wakes      bool // the program wakes a worker that waits
 
 	consumer, producer *uint64
 	cons, prod         []byte // the mappings
@@ -42,12 +43,12 @@ type tap struct {
 }
 
 // newTap makes a ring of size bytes.
-func newTap(spec *ebpf.MapSpec, lost *ebpf.Map, queue, size, head int) (*tap, error) {
+func newTap(spec *ebpf.MapSpec, lost *ebpf.Map, queue, size int, o Options) (*tap, error) {
 	m, err := ebpf.NewMap(spec)
 	if err != nil {
 		return nil, fmt.Errorf("ring of %d bytes: %w", size, err)
 	}
-	t := &tap{ring: m, lost: lost, queue: uint32(queue), head: uint32(head), mask: uint64(size - 1)}
+	t := &tap{ring: m, lost: lost, queue: uint32(queue), head: uint32(o.Head), mask: uint64(size - 1), wakes: o.Wait > 0}
 	t.stride = uint64(align(metaSize + shortHead))
 	if err := t.mapRing(size); err != nil {
 		return nil, errors.Join(fmt.Errorf("map ring of %d bytes: %w", size, err), t.close())
@@ -111,8 +112,16 @@ func (t *tap) giveBack(int) {
 // wake does nothing: the kernel waits for nobody.
 func (t *tap) wake() {}
 
-// wait sleeps until a frame comes or d is over.
-func (t *tap) wait(d time.Duration) { waitReadable(t.ring.FD(), d) }
+// blind is the longest that wait sleeps when no frame can end it.
+const blind = time.Millisecond
+
+// wait sleeps until a frame comes, if the program wakes, or d is over.
+func (t *tap) wait(d time.Duration) {
+	if !t.wakes {
+		d = min(d, blind)
+	}
+	waitReadable(t.ring.FD(), d)
+}
 
 // statistics are the frames that found the ring full.
 func (t *tap) statistics() (s unix.XDPStatistics) {
