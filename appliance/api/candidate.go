@@ -7,8 +7,11 @@ import (
 	"os"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/weir-ddos/weir/appliance/config"
 	"github.com/weir-ddos/weir/appliance/config/edit"
+	"github.com/weir-ddos/weir/appliance/config/strict"
 )
 
 // candidate is the configuration being edited, and what it takes to make it the running one. Server.mu guards it.
@@ -21,6 +24,9 @@ type candidate struct {
 	running     *config.Config
 	runningText []byte // as in the file
 	doc         *edit.Doc
+
+	shown   *yaml.Node // what tree made of shownOf
+	shownOf *edit.Doc
 }
 
 func newCandidate(path string, running *config.Config, text []byte, apply Applier, opts []config.Option) (*candidate, error) {
@@ -49,6 +55,23 @@ func (c *candidate) dirty() bool { return !bytes.Equal(c.doc.Text(), c.runningTe
 
 // config is the candidate as far as it can be read; a value that does not stand alone (a switch without its limit) is no error here.
 func (c *candidate) config() (*config.Config, error) { return config.Read(c.path, c.doc.Text()) }
+
+// tree is the candidate with all defaults, as it is shown. It is shared: it is only read. A document is never edited in place.
+func (c *candidate) tree() (*yaml.Node, error) {
+	if c.shown != nil && c.shownOf == c.doc {
+		return c.shown, nil
+	}
+	cfg, err := c.config()
+	if err != nil {
+		return nil, err
+	}
+	tree, err := strict.Encode(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c.shown, c.shownOf = tree, c.doc
+	return tree, nil
+}
 
 // change edits the candidate by f and keeps the edit only when the result can still be read.
 func (c *candidate) change(f func(*edit.Doc) error) error {

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 
 	"github.com/weir-ddos/weir/appliance/config/strict"
 )
@@ -58,15 +60,30 @@ func answer(w http.ResponseWriter, e envelope, err error) {
 			e.Problems = problems
 		}
 	}
-	text, jsonErr := json.Marshal(e)
-	if jsonErr != nil { // a NaN in a rate, say; the reader gets to know
+	text := texts.Get().(*bytes.Buffer)
+	defer keep(text)
+	if err := json.NewEncoder(text).Encode(e); err != nil { // a NaN in a rate, say; the reader gets to know
 		status = http.StatusInternalServerError
-		text, _ = json.Marshal(envelope{Error: "the answer cannot be written: " + jsonErr.Error()})
+		text.Reset()
+		_ = json.NewEncoder(text).Encode(envelope{Error: "the answer cannot be written: " + err.Error()})
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(text, '\n')) // the client may be gone
+	_, _ = w.Write(text.Bytes()) // the client may be gone
+}
+
+// texts are buffers for answers: whoever watches the appliance asks for the same again and again.
+var texts = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// keptText is the largest buffer that is kept for later answers.
+const keptText = 1 << 20
+
+func keep(text *bytes.Buffer) {
+	if text.Cap() <= keptText {
+		text.Reset()
+		texts.Put(text)
+	}
 }
 
 // list is a Values that is [] and not null when there is nothing.

@@ -97,11 +97,7 @@ func (s *Server) showExport(q *request, _ Family) (envelope, error) {
 func (s *Server) showConfig(q *request, c *category) (envelope, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cfg, err := s.cand.config()
-	if err != nil {
-		return envelope{}, err
-	}
-	tree, err := strict.Encode(cfg)
+	tree, err := s.cand.tree()
 	if err != nil {
 		return envelope{}, err
 	}

@@ -66,15 +66,50 @@ func (r running) Totals(f api.Family) (api.Totals, error) {
 	}, nil
 }
 
+// rated is a target with the rate that it is ordered by: only those that are shown are put into the API's terms.
+type rated[T any] struct {
+	rate float64
+	of   *T
+}
+
+// rateOf is the rate that q orders by.
+func rateOf(q *api.Query, in, out *rule.Rates) float64 {
+	r := in
+	if q.Outgoing {
+		r = out
+	}
+	switch q.Order {
+	case rate.ByBytes.String():
+		return r[rule.Mbps]
+	case rate.ByFlows.String():
+		return r[rule.Flows]
+	default:
+		return r[rule.PPS]
+	}
+}
+
+// first orders targets, highest first and by address where they are equal, and shows as many as q wants.
+func first[T any](list []rated[T], q *api.Query, compare func(a, b *T) int, show func(*T) api.TargetRates) []api.TargetRates {
+	slices.SortFunc(list, func(a, b rated[T]) int { return cmp.Or(cmp.Compare(b.rate, a.rate), compare(a.of, b.of)) })
+	out := make([]api.TargetRates, min(len(list), q.Limit))
+	for i := range out {
+		out[i] = show(list[i].of)
+	}
+	return out
+}
+
 // Networks implements api.Runtime.
 func (r running) Networks(q api.Query) []api.TargetRates {
-	var list []api.TargetRates
-	for _, n := range r.a.engine.View().Networks {
-		if q.Family.Has(n.Network.Addr()) {
-			list = append(list, api.TargetRates{Name: n.Network.String(), Incoming: rates(&n.In), Outgoing: rates(&n.Out)})
+	v := r.a.engine.View()
+	list := make([]rated[engine.NetworkView], 0, len(v.Networks))
+	for i := range v.Networks {
+		if n := &v.Networks[i]; q.Family.Has(n.Network.Addr()) {
+			list = append(list, rated[engine.NetworkView]{rateOf(&q, &n.In, &n.Out), n})
 		}
 	}
-	return order(list, q)
+	return first(list, &q, func(a, b *engine.NetworkView) int { return a.Network.Compare(b.Network) }, func(n *engine.NetworkView) api.TargetRates {
+		return api.TargetRates{Name: n.Network.String(), Incoming: rates(&n.In), Outgoing: rates(&n.Out)}
+	})
 }
 
 // Hosts implements api.Runtime. The engine ranks the busiest hosts; others are not kept.
@@ -91,13 +126,15 @@ func (r running) Hosts(q api.Query) []api.TargetRates {
 	if q.Outgoing {
 		side = 1
 	}
-	var list []api.TargetRates
+	var list []rated[engine.HostView]
 	for _, f := range families(q.Family) {
-		for i := range v.Top[f][side][by] {
-			list = append(list, hostRates(&v.Top[f][side][by][i]))
+		top := v.Top[f][side][by]
+		list = slices.Grow(list, len(top))
+		for i := range top {
+			list = append(list, rated[engine.HostView]{rateOf(&q, &top[i].In, &top[i].Out), &top[i]})
 		}
 	}
-	return order(list, q)
+	return first(list, &q, func(a, b *engine.HostView) int { return a.Host.Compare(b.Host) }, hostRates)
 }
 
 func hostRates(h *engine.HostView) api.TargetRates {
