@@ -5,82 +5,21 @@ package dpdk
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/weir-ddos/weir/dataplane/nets"
 	"github.com/weir-ddos/weir/dataplane/port"
 	"github.com/weir-ddos/weir/dataplane/port/dpdk/dpdktest"
 	"github.com/weir-ddos/weir/dataplane/port/porttest"
+	"github.com/weir-ddos/weir/dataplane/port/porttest/counted"
 	"github.com/weir-ddos/weir/dataplane/port/porttest/netns"
 	"github.com/weir-ddos/weir/dataplane/port/replay"
-	"github.com/weir-ddos/weir/dataplane/traffic"
 	"github.com/weir-ddos/weir/dataplane/wire"
-	"github.com/weir-ddos/weir/dataplane/worker"
 )
-
-// counted is all that a worker counted.
-type counted struct {
-	Frames uint64
-	Codes  any
-	Totals traffic.Totals
-	Hosts  map[string]traffic.Cells
-}
-
-// count runs everything that a port delivers through a worker.
-func count(t *testing.T, p port.Port, frames int) counted {
-	t.Helper()
-	everything := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/1"), netip.MustParsePrefix("192.0.0.0/3"), netip.MustParsePrefix("2000::/3")}
-	table, err := nets.New(nets.Spec{Networks: everything})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := worker.DefaultConfig()
-	cfg.Traffic.Hosts, cfg.Flows.Flows = 50_000, 0
-	var now int64
-	w, err := worker.New(cfg, worker.Deps{
-		Decoder: new(wire.Decoder), Nets: table, Seed: traffic.NewSeed(rand.New(rand.NewPCG(1, 2)).Uint64),
-		Clock: func() int64 { now++; return now },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := errors.Join(w.Stop(), w.Free()); err != nil {
-			t.Error(err)
-		}
-	}()
-	var b port.Burst
-	for deadline := time.Now().Add(porttest.Patience); frames > 0 && time.Now().Before(deadline); runtime.Gosched() {
-		for _, q := range p.Queues() {
-			if n := q.RxBurst(&b); n > 0 {
-				w.Process(&b, q.LinkType())
-				q.Release(&b)
-				frames -= n
-			}
-		}
-	}
-	w.Shard().Clear()
-	w.Shard().Request()
-	h := w.Shard().Collect()
-	if h == nil {
-		t.Fatal("not collected")
-	}
-	c := counted{Frames: h.Frames, Codes: h.Codes, Totals: h.Totals, Hosts: map[string]traffic.Cells{}}
-	var host traffic.Host
-	for i := range h.Table().Len() {
-		h.Table().Read(i, &host)
-		c.Hosts[netip.AddrFrom16(host.Addr).String()+host.Direction.String()] = host.Cells
-	}
-	return c
-}
 
 // sameAsReplay compares what is counted of one capture through a port and through the replay driver. feed, when set, makes
 // the capture's frames arrive at the port.
@@ -91,7 +30,7 @@ func sameAsReplay(t *testing.T, path string, frames int, p port.Port, feed func(
 		t.Fatal(err)
 	}
 	defer func() { _ = r.Close() }()
-	want := count(t, r, frames)
+	want := counted.Of(t, r, frames)
 	if int(want.Frames) != frames {
 		t.Fatalf("%s: replay counts %d frames of %d, %d hosts", path, want.Frames, frames, len(want.Hosts))
 	}
@@ -102,7 +41,7 @@ func sameAsReplay(t *testing.T, path string, frames int, p port.Port, feed func(
 		}
 		fed <- feed()
 	}()
-	got := count(t, p, frames)
+	got := counted.Of(t, p, frames)
 	if err := <-fed; err != nil {
 		t.Error(err)
 	}

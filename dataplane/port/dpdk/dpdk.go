@@ -30,17 +30,15 @@ type Port struct {
 	dev    *device           // nil while the device is away and after Close
 	past   map[string]uint64 // counters of devices that are closed
 	driver string
-	closed bool
 }
 
 // Queue implements port.Queue.
 type Queue struct {
-	gate gate.Gate // guards rx
+	gate gate.Counted // guards rx
 	rx   receiver
 	live bool
 
 	// Written once a burst by the worker.
-	received, bytes                  atomic.Uint64
 	hashed, typed, untagged, chained atomic.Uint64
 }
 
@@ -69,7 +67,7 @@ func (driver) Open(cfg port.Config) (port.Port, error) {
 		return nil, err
 	}
 	p.keeper = revive.Keep(deviceName(cfg.Device), revive.Hooks{
-		Lost: p.lost, Close: func() { _ = p.detach(0) }, Open: func() error { return p.attach(len(p.queues)) },
+		Lost: p.lost, Close: p.detach, Open: func() error { return p.attach(len(p.queues)) },
 	})
 	return p, nil
 }
@@ -170,14 +168,7 @@ func (q *Queue) RxBurst(b *port.Burst) int {
 		return 0
 	}
 	n, sum := q.rx.fill(b)
-	if n == 0 {
-		q.gate.Leave()
-		return 0
-	}
-	q.received.Add(uint64(n))
-	q.bytes.Add(sum)
-	b.N = n
-	return n // inside the gate, until Release
+	return q.gate.Deliver(b, n, sum)
 }
 
 // Release implements port.Queue. The frames go back to DPDK at the next RxBurst, in the same call into C.
@@ -211,9 +202,7 @@ func (q *Queue) Meta(i int) Meta { return q.rx.meta(i) }
 func (q *Queue) LinkType() wire.LinkType { return wire.LinkEthernet }
 
 // Stats implements port.Queue. Dropped is 0: DPDK counts losses per device, see Port.Stats.
-func (q *Queue) Stats() port.QueueStats {
-	return port.QueueStats{Received: q.received.Load(), Bytes: q.bytes.Load()}
-}
+func (q *Queue) Stats() port.QueueStats { return q.gate.Counts() }
 
 // Queues implements port.Port. Queue i is the device's queue i.
 func (p *Port) Queues() []port.Queue { return p.faces }
@@ -272,19 +261,6 @@ func (p *Port) ask(dev *device, s *port.Stats) {
 	}
 }
 
-// releaseWithin is how long Close waits for a worker that still holds a burst.
-const releaseWithin = time.Second
-
 // Close implements port.Port. A worker that keeps a burst for more than a second keeps its memory: that is an error and
 // a leak, but no crash.
-func (p *Port) Close() error {
-	p.mu.Lock()
-	closed := p.closed
-	p.closed = true
-	p.mu.Unlock()
-	if closed {
-		return nil
-	}
-	p.keeper.Close()
-	return p.detach(releaseWithin)
-}
+func (p *Port) Close() error { return p.keeper.Close() }

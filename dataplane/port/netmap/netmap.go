@@ -24,13 +24,12 @@ type Port struct {
 	faces  []port.Queue // the same, as the interface
 	keeper *revive.Keeper
 
-	// What is open; only Open, the keeper's hooks and, after the keeper has ended, Close touch it.
+	// What is open; only Open and the keeper's hooks touch it.
 	handles []*handle
 	quiet   func() error // undoes promiscuous mode
 
-	mu     sync.Mutex // guards the rest
-	mode   string
-	closed bool
+	mu   sync.Mutex // guards the rest
+	mode string
 }
 
 // handle is one file descriptor: the whole device, or one ring of it.
@@ -46,8 +45,8 @@ type queue struct {
 	busy bool
 	wait time.Duration
 
-	gate   gate.Gate // guards the worker's part
-	fds    []int     // none while the device is away and after Close
+	gate   gate.Counted // guards the worker's part
+	fds    []int        // none while the device is away and after Close
 	rings  []*ring
 	from   int // the ring that is next in turn
 	joiner joiner
@@ -57,7 +56,7 @@ type queue struct {
 
 	broken atomic.Bool // the worker saw the device fail; the keeper closes it
 
-	received, bytes, bad, joined, cut, syncs atomic.Uint64 // written once a burst by the worker
+	bad, joined, cut, syncs atomic.Uint64 // written once a burst by the worker
 }
 
 type driver struct{ sys system }
@@ -88,7 +87,7 @@ func (d driver) Open(cfg port.Config) (port.Port, error) {
 	if err := p.attach(); err != nil {
 		return nil, err
 	}
-	p.keeper = revive.Keep(n.kernel, revive.Hooks{Lost: p.lost, Close: func() { _ = p.detach(0) }, Open: p.attach})
+	p.keeper = revive.Keep(n.kernel, revive.Hooks{Lost: p.lost, Close: p.detach, Open: p.attach})
 	return p, nil
 }
 
@@ -312,14 +311,7 @@ func (q *queue) RxBurst(b *port.Burst) int {
 		n, sum = q.take(b)
 	}
 	q.publish()
-	if n == 0 {
-		q.gate.Leave()
-		return 0
-	}
-	q.received.Add(uint64(n))
-	q.bytes.Add(sum)
-	b.N = n
-	return n // inside the gate, until Release
+	return q.gate.Deliver(b, n, sum)
 }
 
 // take fills b from the rings in turn.
@@ -404,7 +396,9 @@ func (q *queue) LinkType() wire.LinkType { return wire.LinkEthernet }
 // Stats implements port.Queue. Dropped are packets with a slot that points nowhere or without an end; netmap does not say what
 // found no room in the ring.
 func (q *queue) Stats() port.QueueStats {
-	return port.QueueStats{Received: q.received.Load(), Bytes: q.bytes.Load(), Dropped: q.bad.Load()}
+	s := q.gate.Counts()
+	s.Dropped = q.bad.Load()
+	return s
 }
 
 // Queues implements port.Port. With as many queues as rings, queue i is ring i.
@@ -427,19 +421,6 @@ func (p *Port) Stats() port.Stats {
 	return s
 }
 
-// releaseWithin is how long Close waits for a worker that still holds a burst.
-const releaseWithin = time.Second
-
 // Close implements port.Port. A worker that keeps a burst for more than a second keeps its memory: that is an error and
 // a leak, but no crash.
-func (p *Port) Close() error {
-	p.mu.Lock()
-	closed := p.closed
-	p.closed = true
-	p.mu.Unlock()
-	if closed {
-		return nil
-	}
-	p.keeper.Close()
-	return p.detach(releaseWithin)
-}
+func (p *Port) Close() error { return p.keeper.Close() }

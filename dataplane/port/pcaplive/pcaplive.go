@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/weir-ddos/weir/dataplane/port"
@@ -23,7 +22,7 @@ type Port struct {
 	link   wire.LinkType
 	keeper *revive.Keeper
 
-	gate gate.Gate // guards the worker's use of live, from RxBurst to Release
+	gate gate.Counted // guards the worker's use of live, from RxBurst to Release
 
 	// mu makes libpcap's calls one at a time: RxBurst's, Stats'. It guards the next six.
 	mu        sync.Mutex
@@ -33,11 +32,6 @@ type Port struct {
 	ifDrops   uint64
 	lastDrop  [2]uint32 // libpcap's figures at the last look
 	lastTrunc uint64
-
-	received, bytes atomic.Uint64
-
-	closing sync.Mutex // guards closed
-	closed  bool
 }
 
 // linkTypes are those that package wire reads.
@@ -72,7 +66,7 @@ func (driver) Open(cfg port.Config) (port.Port, error) {
 		return nil, fmt.Errorf("frames of link type %d are not known", h.link())
 	}
 	p.live = h
-	p.keeper = revive.Keep(cfg.Device, revive.Hooks{Lost: p.lost, Close: func() { _ = p.detach(0) }, Open: p.attach})
+	p.keeper = revive.Keep(cfg.Device, revive.Hooks{Lost: p.lost, Close: p.detach, Open: p.attach})
 	return p, nil
 }
 
@@ -141,14 +135,7 @@ func (p *Port) RxBurst(b *port.Burst) int {
 		p.why = "libpcap: " + p.live.problem()
 	}
 	p.mu.Unlock()
-	if n <= 0 {
-		p.gate.Leave()
-		return 0
-	}
-	p.received.Add(uint64(n))
-	p.bytes.Add(sum)
-	b.N = n
-	return n // inside the gate, until Release
+	return p.gate.Deliver(b, max(n, 0), sum)
 }
 
 // Release implements port.Queue.
@@ -171,8 +158,9 @@ type queue struct{ *Port }
 
 // Stats implements port.Queue. Dropped is what found no room in libpcap's or the kernel's buffer.
 func (q queue) Stats() port.QueueStats {
-	dropped, _ := q.losses()
-	return port.QueueStats{Received: q.received.Load(), Bytes: q.bytes.Load(), Dropped: dropped}
+	s := q.gate.Counts()
+	s.Dropped, _ = q.losses()
+	return s
 }
 
 func (p *Port) losses() (dropped, ifDropped uint64) {
@@ -192,18 +180,6 @@ func (p *Port) Stats() port.Stats {
 	return s
 }
 
-// releaseWithin is how long Close waits for a worker that still holds a burst.
-const releaseWithin = time.Second
-
 // Close implements port.Port. A worker that keeps a burst for more than a second keeps its memory: that is an error and
 // a leak, but no crash.
-func (p *Port) Close() error {
-	p.closing.Lock()
-	defer p.closing.Unlock()
-	if p.closed {
-		return nil
-	}
-	p.closed = true
-	p.keeper.Close()
-	return p.detach(releaseWithin)
-}
+func (p *Port) Close() error { return p.keeper.Close() }

@@ -26,20 +26,17 @@ type Port struct {
 	faces   []port.Queue // the same, as the interface
 	keeper  *revive.Keeper
 	index   int // of the interface that is open; Open's and the keeper's
-
-	mu     sync.Mutex // guards the rest
-	closed bool
 }
 
 // queue implements port.Queue.
 type queue struct {
 	wait time.Duration
 
-	gate gate.Gate // guards ring
-	ring *ring     // nil while the device is away and after Close
+	gate gate.Counted // guards ring
+	ring *ring        // nil while the device is away and after Close
 
-	broken                   atomic.Bool // the worker met a slot that makes no sense
-	received, bytes, skipped atomic.Uint64
+	broken  atomic.Bool // the worker met a slot that makes no sense
+	skipped atomic.Uint64
 
 	statsMu sync.Mutex // guards the rest; taken inside the gate or alone
 	live    *ring      // whose counters are still to be read
@@ -96,7 +93,7 @@ func (d driver) Open(cfg port.Config) (port.Port, error) {
 	if err := p.attach(); err != nil {
 		return nil, err
 	}
-	p.keeper = revive.Keep(cfg.Device, revive.Hooks{Lost: p.lost, Close: func() { _ = p.detach(0) }, Open: p.attach})
+	p.keeper = revive.Keep(cfg.Device, revive.Hooks{Lost: p.lost, Close: p.detach, Open: p.attach})
 	return p, nil
 }
 
@@ -214,14 +211,7 @@ func (q *queue) RxBurst(b *port.Burst) int {
 			r.giveBack()
 		}
 	}
-	if n == 0 {
-		q.gate.Leave()
-		return 0
-	}
-	q.received.Add(uint64(n))
-	q.bytes.Add(sum)
-	b.N = n
-	return n // inside the gate, until Release
+	return q.gate.Deliver(b, n, sum)
 }
 
 // Release implements port.Queue.
@@ -241,7 +231,8 @@ func (q *queue) LinkType() wire.LinkType { return wire.LinkEthernet }
 func (q *queue) Stats() port.QueueStats {
 	q.statsMu.Lock()
 	defer q.statsMu.Unlock()
-	s := port.QueueStats{Received: q.received.Load(), Bytes: q.bytes.Load(), Dropped: q.dropped}
+	s := q.gate.Counts()
+	s.Dropped = q.dropped
 	if q.live != nil {
 		lost, _, _ := q.live.figures()
 		s.Dropped += lost
@@ -269,19 +260,6 @@ func (p *Port) Stats() port.Stats {
 	return s
 }
 
-// releaseWithin is how long Close waits for a worker that still holds a burst.
-const releaseWithin = time.Second
-
 // Close implements port.Port. A worker that keeps a burst for more than a second keeps its memory: that is an error and
 // a leak, but no crash.
-func (p *Port) Close() error {
-	p.mu.Lock()
-	closed := p.closed
-	p.closed = true
-	p.mu.Unlock()
-	if closed {
-		return nil
-	}
-	p.keeper.Close()
-	return p.detach(releaseWithin)
-}
+func (p *Port) Close() error { return p.keeper.Close() }

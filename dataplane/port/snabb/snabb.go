@@ -27,9 +27,8 @@ type Port struct {
 
 	mu      sync.Mutex // guards the rest; held when conn is opened or closed
 	conn    *link.Conn // nil while Snabb is away
-	closed  bool
-	dropped uint64 // while no reader was attached, or in rings that went
-	polls   uint64 // of connections that ended
+	dropped uint64     // while no reader was attached, or in rings that went
+	polls   uint64     // of connections that ended
 }
 
 // watch is what the keeper remembers between two looks.
@@ -50,11 +49,11 @@ const (
 
 // queue implements port.Queue.
 type queue struct {
-	gate gate.Gate // guards ring
-	ring *ring     // nil while Snabb is away and after Close
+	gate gate.Counted // guards ring
+	ring *ring        // nil while Snabb is away and after Close
 
-	broken                   atomic.Bool // the worker met a ring that makes no sense
-	received, bytes, damaged atomic.Uint64
+	broken  atomic.Bool // the worker met a ring that makes no sense
+	damaged atomic.Uint64
 
 	statsMu sync.Mutex // guards the rest; taken inside the gate or alone
 	live    *ring      // whose counters are still to be read
@@ -86,7 +85,7 @@ func (driver) Open(cfg port.Config) (port.Port, error) {
 	if err := p.attach(); err != nil {
 		return nil, err
 	}
-	p.keeper = revive.Keep(cfg.Device, revive.Hooks{Lost: p.lost, Close: func() { _ = p.detach(0) }, Open: p.attach})
+	p.keeper = revive.Keep(cfg.Device, revive.Hooks{Lost: p.lost, Close: p.detach, Open: p.attach})
 	return p, nil
 }
 
@@ -220,14 +219,7 @@ func (q *queue) RxBurst(b *port.Burst) int {
 			r.giveBack()
 		}
 	}
-	if n == 0 {
-		q.gate.Leave()
-		return 0
-	}
-	q.received.Add(uint64(n))
-	q.bytes.Add(sum)
-	b.N = n
-	return n // inside the gate, until Release
+	return q.gate.Deliver(b, n, sum)
 }
 
 // Release implements port.Queue.
@@ -247,7 +239,8 @@ func (q *queue) LinkType() wire.LinkType { return wire.LinkEthernet }
 func (q *queue) Stats() port.QueueStats {
 	q.statsMu.Lock()
 	defer q.statsMu.Unlock()
-	s := port.QueueStats{Received: q.received.Load(), Bytes: q.bytes.Load(), Dropped: q.dropped + q.damaged.Load()}
+	s := q.gate.Counts()
+	s.Dropped = q.dropped + q.damaged.Load()
 	if q.live != nil {
 		s.Dropped += q.live.lost.Load()
 	}
@@ -277,19 +270,6 @@ func (p *Port) Stats() port.Stats {
 	return s
 }
 
-// releaseWithin is how long Close waits for a worker that still holds a burst.
-const releaseWithin = time.Second
-
 // Close implements port.Port. A worker that keeps a burst for more than a second keeps its memory: that is an error and
 // a leak, but no crash.
-func (p *Port) Close() error {
-	p.mu.Lock()
-	closed := p.closed
-	p.closed = true
-	p.mu.Unlock()
-	if closed {
-		return nil
-	}
-	p.keeper.Close()
-	return p.detach(releaseWithin)
-}
+func (p *Port) Close() error { return p.keeper.Close() }

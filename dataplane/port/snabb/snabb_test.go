@@ -278,7 +278,7 @@ func FuzzRing(f *testing.F) {
 	f.Add(uint64(0), uint64(3), []byte{0, 0, 0, 0, 60, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0})
 	f.Add(uint64(1<<32-2), uint64(64), bytes.Repeat([]byte{0xff}, 200))
 	f.Add(uint64(5), uint64(1<<63), []byte{1})
-	p.(*Port).keeper.Close() // the ring stays, however broken
+	p.(*Port).keeper.Stop() // the ring stays, however broken
 	f.Fuzz(func(t *testing.T, read, more uint64, raw []byte) {
 		r := newRing(m, 0)
 		r.read, r.known = read, read

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/weir-ddos/weir/dataplane/port"
 )
 
 // Gate stands in front of a queue's memory. The worker is inside from an RxBurst that returned frames until their
@@ -21,6 +23,30 @@ type Gate struct {
 
 // Enter reports whether the worker may touch the memory; if so, Leave must follow.
 func (g *Gate) Enter() bool { return !g.keepOut.Load() && g.mu.TryLock() }
+
+// Counted is a Gate that counts what comes through it.
+type Counted struct {
+	Gate
+	received, bytes atomic.Uint64 // written once a burst by the worker
+}
+
+// Deliver ends an RxBurst that is inside and has filled n frames of b, whose lengths on the wire are sum: with frames the worker stays
+// inside until Release, without it leaves. It returns what RxBurst is to return.
+func (g *Counted) Deliver(b *port.Burst, n int, sum uint64) int {
+	if n == 0 {
+		g.Leave()
+		return 0
+	}
+	g.received.Add(uint64(n))
+	g.bytes.Add(sum)
+	b.N = n
+	return n
+}
+
+// Counts are the frames and bytes that were delivered. Any goroutine may ask.
+func (g *Counted) Counts() port.QueueStats {
+	return port.QueueStats{Received: g.received.Load(), Bytes: g.bytes.Load()}
+}
 
 // Leave ends the worker's turn.
 func (g *Gate) Leave() { g.mu.Unlock() }

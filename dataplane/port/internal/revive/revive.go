@@ -11,12 +11,13 @@ import (
 	"github.com/weir-ddos/weir/dataplane/port"
 )
 
-// Hooks are what a driver does for its Keeper, called by the Keeper's goroutine only.
+// Hooks are what a driver does for its Keeper, called one at a time.
 type Hooks struct {
 	// Lost says why what is open receives no more, and nothing while all is well. It must be cheap.
 	Lost func() string
-	// Close ends reception. It is called once for each time that something was lost.
-	Close func()
+	// Close ends reception. It waits at most for within for each worker to release its burst, 0 for ever. It is called once for each time
+	// that something was lost, and by Keeper.Close, possibly after it was called already.
+	Close func(within time.Duration) error
 	// Open starts reception anew after Close.
 	Open func() error
 }
@@ -34,8 +35,9 @@ type Keeper struct {
 	stop   chan struct{}
 	done   chan struct{}
 
+	stopped, closed sync.Once
+
 	mu      sync.Mutex // guards the rest
-	closed  bool
 	why     string
 	reopens uint64
 }
@@ -47,15 +49,21 @@ func Keep(device string, hooks Hooks) *Keeper {
 	return k
 }
 
-// Close ends the Keeper. Hooks are not called any more when it returns; it calls none itself.
-func (k *Keeper) Close() {
-	k.mu.Lock()
-	if !k.closed {
-		k.closed = true
-		close(k.stop)
-	}
-	k.mu.Unlock()
+// Stop ends the Keeper and leaves the port as it is. No hook is called by the Keeper any more when it returns.
+func (k *Keeper) Stop() {
+	k.stopped.Do(func() { close(k.stop) })
 	<-k.done
+}
+
+// releaseWithin is how long Close waits for a worker that still holds a burst.
+const releaseWithin = time.Second
+
+// Close ends the Keeper and reception. A worker that keeps a burst for more than a second keeps its memory: that is an error and a leak, but
+// no crash. Only the first call closes and may return an error.
+func (k *Keeper) Close() (err error) {
+	k.Stop()
+	k.closed.Do(func() { err = k.hooks.Close(releaseWithin) })
+	return err
 }
 
 // State returns why nothing is received, empty when all is well, and how often the device came back.
@@ -87,7 +95,7 @@ func (k *Keeper) look(lost bool, waited time.Duration) (bool, time.Duration) {
 		if why == "" {
 			return false, lookEvery
 		}
-		k.hooks.Close()
+		_ = k.hooks.Close(0) // what went is let go of, whatever it says
 		k.set(why, false)
 		return true, lookEvery
 	}

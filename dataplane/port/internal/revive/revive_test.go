@@ -21,7 +21,12 @@ func TestLostDeviceIsOpenedAgain(t *testing.T) {
 			}
 			return ""
 		},
-		Close: func() { closes.Add(1) },
+		Close: func(within time.Duration) error {
+			if closes.Add(1); within > 0 {
+				return errors.New("held")
+			}
+			return nil
+		},
 		Open: func() error {
 			if broken.Load() {
 				return errors.New("still away")
@@ -31,10 +36,10 @@ func TestLostDeviceIsOpenedAgain(t *testing.T) {
 			return nil
 		},
 	})
-	defer k.Close()
+	defer k.Stop()
 	wait := func(what string, ok func(why string, reopens uint64) bool) {
 		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 			why, n := k.State()
 			if ok(why, n) {
 				return
@@ -53,8 +58,14 @@ func TestLostDeviceIsOpenedAgain(t *testing.T) {
 		broken.Store(false)
 		wait("return", func(why string, n uint64) bool { return why == "" && n == round+1 })
 	}
-	k.Close()
+	k.Stop()
 	if opens.Load() != 2 || closes.Load() != 2 {
 		t.Errorf("%d opens and %d closes", opens.Load(), closes.Load())
+	}
+	if err := k.Close(); err == nil || err.Error() != "held" {
+		t.Errorf("close: %v", err)
+	}
+	if err := k.Close(); err != nil || closes.Load() != 3 {
+		t.Errorf("second close: %v, %d closes", err, closes.Load())
 	}
 }
