@@ -134,8 +134,9 @@ func TestRestartedCollectorDecodesAtOnce(t *testing.T) {
 	}
 }
 
-// TestAQuietDownloadInFlowExports: 700 packets/s whose records arrive every five seconds are below 1000 packets/s in every
-// tick of 100 ms; a record taken at once is 35 times above it.
+// TestAQuietDownloadInFlowExports: 450 packets/s whose records arrive every five seconds are below 1000 packets/s in every
+// tick of 100 ms; a record taken at once is 22 times above it. A record that comes late, since the machine is busy, is charged beside the
+// next one: two of them are below the limit, too.
 func TestAQuietDownloadInFlowExports(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"on", "off"} {
@@ -146,7 +147,7 @@ func TestAQuietDownloadInFlowExports(t *testing.T) {
 			w := r.start(flowsConfig(r.Lab, "  spread: "+mode))
 			s := gen.Scenario{Seed: 5, Length: long}
 			for _, target := range []string{"10.0.3.7", "2001:db8:3::7"} {
-				s.Streams = append(s.Streams, gen.Stream{Kind: "quic", Target: target, PPS: 700, Duration: long, Flows: 1, Sizes: []int{1400}, Benign: true})
+				s.Streams = append(s.Streams, gen.Stream{Kind: "quic", Target: target, PPS: 450, Duration: long, Flows: 1, Sizes: []int{1400}, Benign: true})
 			}
 			cfg := export.Config{Protocol: export.NetFlow9, Sampling: 10, Active: 5 * time.Second, Inactive: 5 * time.Second}
 			r.exporting(netip.AddrFrom4([4]byte{127, 0, 0, 1}), cfg, s)

@@ -49,7 +49,7 @@ func TestScript(t *testing.T) {
 	w := r.start(r.Base() + `
 ports: [{driver: afxdp, device: w0}]
 tick: 100ms
-bans: {ban_time: 2s, quiet: 3s}
+bans: {ban_time: 2s, quiet: 8s}
 hostgroups: {global: {ban_for_pps: true, threshold_pps: 300}}
 notify: {script: ` + path + `, attack_folder: ` + r.Path("attacks") + `}
 `)

@@ -104,8 +104,8 @@ func (l *Lab) Close() error {
 // OnClose has f called by Close, before what was there already is undone.
 func (l *Lab) OnClose(f func() error) { l.closers = append(l.closers, f) }
 
-// startTime bounds how long a router or the appliance may take to come up.
-const startTime = 20 * time.Second
+// startTime bounds how long a router or the appliance may take to come up, or to answer. It is long because the machine may be busy.
+const startTime = time.Minute
 
 func (l *Lab) routerConfig(addr netip.Addr, name string) routertest.Config {
 	return routertest.Config{

@@ -64,7 +64,7 @@ func (l *Lab) Start(ctx context.Context, config string) (*Weir, error) {
 // Restart starts the appliance with the configuration file as it is on disk.
 func (l *Lab) Restart(ctx context.Context) (*Weir, error) {
 	w := &Weir{Config: l.Path("weir.yaml"), Socket: l.Path("api.sock"), lab: l, log: l.Path("weir.log"), done: make(chan struct{})}
-	w.client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+	w.client = &http.Client{Timeout: startTime, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", w.Socket)
@@ -153,7 +153,7 @@ func (w *Weir) KillSpeakers() error {
 	for _, pid := range old {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone already
 	}
-	return Wait(context.Background(), 5*time.Second, "end of the speaker", func() (bool, error) {
+	return Wait(context.Background(), startTime, "end of the speaker", func() (bool, error) {
 		now := w.Speakers()
 		return !slices.ContainsFunc(old, func(pid int) bool { return slices.Contains(now, pid) }), nil
 	})

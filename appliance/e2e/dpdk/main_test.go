@@ -24,7 +24,7 @@ import (
 var weir, weirctl string
 
 // patience bounds every wait; it costs nothing when all is well.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "weir-e2e-dpdk-")
