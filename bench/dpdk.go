@@ -16,7 +16,7 @@ func dpdkPath(ctx context.Context, b *bench) (err error) {
 		b.add(Row{Scenario: "dpdk", Case: "not run: " + why})
 		return nil
 	}
-	repeat, length := 5, 3*time.Second
+	repeat, length := 3, 3*time.Second
 	if b.quick {
 		repeat, length = 1, 300*time.Millisecond
 	}

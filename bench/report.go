@@ -40,6 +40,10 @@ type Target struct {
 	Limit float64 `json:"limit"`
 	Value float64 `json:"value"`
 	Unit  string  `json:"unit"`
+	// Least and Most are between what parts of the limit the value lies when limit and value are taken from the same turn each; both 0 where
+	// there are no turns.
+	Least float64 `json:"least,omitempty"`
+	Most  float64 `json:"most,omitempty"`
 	// AtLeast means that the value must not be below the limit; else it must not be above.
 	AtLeast bool `json:"at_least,omitempty"`
 	// Met is set when the report is made.
@@ -67,6 +71,14 @@ func (t Target) String() string {
 
 // verdict says by how much the target is met or missed, in percent of the limit.
 func (t Target) verdict() string {
+	text := t.judge()
+	if t.Most > 0 {
+		text += fmt.Sprintf(" (%.0f to %.0f %% of it turn by turn)", 100*t.Least, 100*t.Most)
+	}
+	return text
+}
+
+func (t Target) judge() string {
 	off := math.Round(100 * math.Abs(t.Value-t.Limit) / t.Limit)
 	switch {
 	case t.Limit != 0:

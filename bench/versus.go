@@ -27,7 +27,7 @@ func versusPath(ctx context.Context, b *bench) (err error) {
 	if err != nil {
 		return err
 	}
-	length := time.Second
+	length := 2 * time.Second
 	if b.quick {
 		length = 300 * time.Millisecond
 	}
@@ -98,28 +98,58 @@ func versusRow(r versus.Result, all []versus.Result) Row {
 		word = "not parsed"
 	}
 	out.Beside = append(out.Beside, Beside{word, 100 * r.Missed(), "%"})
+	peers := make(map[string]versus.Result)
 	for _, x := range all {
-		if x.Scenario.Name != r.Scenario.Name || x.Rate != r.Rate || len(x.Runs) == 0 {
-			continue
-		}
-		switch x.Side.Name {
-		case r.Side.Floor:
-			out.Beside = append(out.Beside, Beside{"bare counter", x.Median(), "ns"})
-			out.Targets = append(out.Targets, Target{Text: "2 x bare", Limit: 2 * x.Median(), Value: r.Median(), Unit: "ns"})
-		case r.Side.Rival:
-			out.Beside = append(out.Beside, Beside{x.Side.Label, x.Net(), "ns without idling"}, Beside{"it missed", 100 * x.Missed(), "%"})
-			if x.Scenario.Odd || x.Net() == 0 {
-				continue // it has not looked into most packets, or there were too few to tell their cost from idling
-			}
-			out.Targets = append(out.Targets, Target{
-				Text: fmt.Sprintf("FastNetMon/%g", r.Side.Within), Limit: x.Net() / r.Side.Within, Value: r.Median(), Unit: "ns",
-			})
+		if x.Scenario.Name == r.Scenario.Name && x.Rate == r.Rate && len(x.Runs) > 0 {
+			peers[x.Side.Name] = x
 		}
 	}
+	againstFloor(&out, r, peers)
+	againstRival(&out, r, peers)
 	if r.Side.Kind == versus.Ours && r.Rate > 0 {
 		out.Targets = append(out.Targets, Target{Text: "lost", Limit: 0, Value: 100 * r.Best(), Unit: "%"})
 	}
 	return out
+}
+
+// against is a limit that is part of another side's figure.
+func against(text string, part float64, r, x versus.Result, f func(versus.Run) float64, median float64) Target {
+	t := Target{Text: text, Limit: part * median, Value: r.Median(), Unit: "ns"}
+	if least, most, ok := r.Against(x, func(run versus.Run) float64 { return part * f(run) }); ok {
+		t.Least, t.Most = least, most
+	}
+	return t
+}
+
+// againstFloor holds a side against twice a bare counter on the same socket, and says when no program that counts as much can do that.
+func againstFloor(out *Row, r versus.Result, peers map[string]versus.Result) {
+	x, ok := peers[r.Side.Floor]
+	if !ok {
+		return
+	}
+	out.Beside = append(out.Beside, Beside{"bare counter", x.Median(), "ns"})
+	text := "2 x bare"
+	if least, ok := peers[r.Side.Least]; ok {
+		out.Beside = append(out.Beside, Beside{"that touches the memory of it, the floor,", least.Median(), "ns"})
+		if least.Median() > 2*x.Median() {
+			text += ", less than the floor"
+		}
+	}
+	out.Targets = append(out.Targets, against(text, 2, r, x, func(run versus.Run) float64 { return run.Nanoseconds }, x.Median()))
+}
+
+// againstRival holds a side against FastNetMon.
+func againstRival(out *Row, r versus.Result, peers map[string]versus.Result) {
+	x, ok := peers[r.Side.Rival]
+	if !ok {
+		return
+	}
+	out.Beside = append(out.Beside, Beside{x.Side.Label, x.Net(), "ns without idling"}, Beside{"it missed", 100 * x.Missed(), "%"})
+	if x.Scenario.Odd || x.Net() == 0 {
+		return // it has not looked into most packets, or there were too few to tell their cost from idling
+	}
+	out.Targets = append(out.Targets, against(fmt.Sprintf("FastNetMon/%g", r.Side.Within), 1/r.Side.Within, r, x,
+		func(run versus.Run) float64 { return run.Net }, x.Net()))
 }
 
 // unfair finds results that are wrong: Weir must lose nothing at a rate that it is given, and count everything that it is

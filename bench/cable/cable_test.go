@@ -148,7 +148,7 @@ func countsAll(t *testing.T, c *Cable, g *Generator, driver string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := c.Counter(driver)
+	n, err := c.Counter(driver, Work{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/weir-ddos/weir/bench/cable"
 	"github.com/weir-ddos/weir/tools/lab"
 )
@@ -98,29 +100,44 @@ func startTestpmd(ctx context.Context, b *Bench, _ Scenario) (*receiver, error) 
 }
 
 // fastNetMon is Debian's package with its own configuration, but for what makes it watch this cable, write into this directory, and ban
-// nobody.
-func fastNetMon(name, label string, flows bool) Side {
+// nobody. For AF_XDP it needs an object file that its package has not (see microcode), and it polls its socket and not the processor.
+func fastNetMon(name, label, engine string, flows bool) Side {
 	return Side{
-		Name: name, Label: label, Kind: Peer, Periodic: true, missing: program("fastnetmon", "fastnetmon"),
+		Name: name, Label: label, Kind: Peer, Periodic: true, missing: func(c Config) string {
+			why := program("fastnetmon", "fastnetmon")(c)
+			if why == "" && engine == "afxdp" {
+				why = locked()
+			}
+			return why
+		},
 		version: func(ctx context.Context, c Config) string {
 			return strings.Replace(firstLine("fastnetmon", "--version")(ctx, c), "Version:", "FastNetMon", 1)
 		},
 		start: func(ctx context.Context, b *Bench, sc Scenario) (*receiver, error) {
-			return b.startFastNetMon(ctx, sc, flows)
+			return b.startFastNetMon(ctx, sc, engine, flows)
 		},
 	}
+}
+
+// locked says why FastNetMon would not open AF_XDP here: it wants to lock as much memory as it likes, and gives up when it may not. Programs
+// that this one starts may when it may.
+func locked() string {
+	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}); err != nil {
+		return "FastNetMon gives up where it may not raise RLIMIT_MEMLOCK (CAP_SYS_RESOURCE)"
+	}
+	return ""
 }
 
 // packaged is the configuration that the package installs.
 const packaged = "/etc/fastnetmon.conf"
 
-func (b *Bench) startFastNetMon(ctx context.Context, sc Scenario, flows bool) (*receiver, error) {
+func (b *Bench) startFastNetMon(ctx context.Context, sc Scenario, engine string, flows bool) (*receiver, error) {
 	shipped, err := os.ReadFile(packaged)
 	if err != nil {
 		return nil, err
 	}
 	dir := b.lab.Path("fastnetmon")
-	if err := writeFastNetMon(dir, string(shipped), sc, flows); err != nil {
+	if err := writeFastNetMon(dir, string(shipped), sc, engine, flows); err != nil {
 		return nil, err
 	}
 	p, err := b.launch("fastnetmon", "--configuration_file", filepath.Join(dir, "fastnetmon.conf"),
@@ -130,9 +147,12 @@ func (b *Bench) startFastNetMon(ctx context.Context, sc Scenario, flows bool) (*
 	}
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: b.dial}}
 	received := func() (uint64, error) { return scrape(client, "fastnetmon_total_simple_packets_processed") }
-	// It opens a socket for each processor.
+	// It opens a socket for each processor, or loads its XDP program.
 	err = b.until(ctx, p, "start of FastNetMon", func() (bool, error) {
 		ok, err := b.listening(runtime.NumCPU())
+		if engine == "afxdp" {
+			ok, err = b.attached(ctx)
+		}
 		if ok && err == nil {
 			_, err = received()
 		}
@@ -145,11 +165,18 @@ func (b *Bench) startFastNetMon(ctx context.Context, sc Scenario, flows bool) (*
 		pid: p.cmd.Process.Pid, received: received, lag: 300 * time.Millisecond, warm: warmTicks * warmTick,
 		stop: func() error {
 			client.CloseIdleConnections()
-			return p.kill() // asked to end, it leaves a dump of its stack in /var/log
+			err := p.kill() // asked to end, it leaves a dump of its stack in /var/log
+			if engine == "afxdp" {
+				err = errors.Join(err, b.lab.App.IP("link", "set", "dev", lab.Watch, "xdp", "off")) // it leaves its program
+			}
+			return err
 		},
 	}
 	if flows { // it gets slower when the memory of its flows has been given back once, each second
 		r.warm = 2500 * time.Millisecond
+	}
+	if sc.Hosts >= many {
+		r.warm = 4 * tick
 	}
 	return r, nil
 }
@@ -164,22 +191,26 @@ func (b *Bench) dial(_ context.Context, network, address string) (c net.Conn, er
 }
 
 // writeFastNetMon writes what FastNetMon reads.
-func writeFastNetMon(dir, shipped string, sc Scenario, flows bool) error {
+func writeFastNetMon(dir, shipped string, sc Scenario, engine string, flows bool) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	in := func(name string) string { return filepath.Join(dir, name) }
-	tracked := "off"
-	if flows {
-		tracked = "on"
+	program, err := microcode()
+	if err != nil {
+		return err
 	}
 	config := edit(shipped, [][2]string{
 		{"disable_usage_report", "on"},
 		{"monitor_local_ip_addresses", "off"},
 		{"interfaces", lab.Watch},
-		{"mirror_afpacket", "on"},
+		{"mirror_afpacket", onOff(engine == "afpacket")},
+		{"mirror_afxdp", onOff(engine == "afxdp")},
+		{"poll_mode_xdp", "on"}, // else it never sleeps
+		{"force_native_mode_xdp", "on"},
+		{"microcode_xdp_path", in("xdp_kernel.o")},
 		{"enable_ban", "off"},
-		{"enable_connection_tracking", tracked},
+		{"enable_connection_tracking", onOff(flows)},
 		{"networks_list_path", in("networks")},
 		{"white_list_path", in("whitelist")},
 		{"pid_path", in("pid")},
@@ -194,7 +225,15 @@ func writeFastNetMon(dir, shipped string, sc Scenario, flows bool) error {
 		os.WriteFile(in("fastnetmon.conf"), []byte(config), 0o600),
 		os.WriteFile(in("networks"), []byte(networks.String()), 0o600),
 		os.WriteFile(in("whitelist"), nil, 0o600),
+		os.WriteFile(in("xdp_kernel.o"), program, 0o600),
 	)
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
 }
 
 // edit replaces settings of a fastnetmon.conf.

@@ -13,7 +13,7 @@ const Paced = 200_000
 // others say about Weir. quick leaves out most of it.
 func Plan(quick bool) ([]Block, error) {
 	main := []string{"weir-afpacket", barePacket, tracking}
-	full := []string{"weir-afxdp", "weir-afpacket", "weir-afpacket-hosts", bareXDP, barePacket, tracking, hosts}
+	full := []string{"weir-afxdp", "weir-afpacket", "weir-afpacket-hosts", bareXDP, flowsXDP, barePacket, hostsPacket, flowsPacket, tracking, hosts}
 	var every []string
 	for _, s := range Sides() {
 		every = append(every, s.Name)
@@ -32,7 +32,7 @@ func Plan(quick bool) ([]Block, error) {
 		{"ipv6", 0, main},
 		{"garbage", 0, main},
 	}
-	repeat := 2
+	repeat := 3
 	if quick {
 		turns, repeat = turns[:1], 1
 	}

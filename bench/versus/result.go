@@ -68,6 +68,24 @@ func (r Result) Nanoseconds() []float64 {
 // Median is the median of Run.Nanoseconds, and 0 without a run.
 func (r Result) Median() float64 { return r.median(func(x Run) float64 { return x.Nanoseconds }) }
 
+// Against divides each run's figure by what f says of the other's run of the same turn, and returns the least and the greatest of these.
+// ok is false without two turns.
+func (r Result) Against(x Result, f func(Run) float64) (least, most float64, ok bool) {
+	n := min(len(r.Runs), len(x.Runs))
+	for i := range n {
+		v := f(x.Runs[i])
+		if v == 0 {
+			return 0, 0, false
+		}
+		v = r.Runs[i].Nanoseconds / v
+		if i == 0 {
+			least, most = v, v
+		}
+		least, most = min(least, v), max(most, v)
+	}
+	return least, most, n > 1
+}
+
 // Net is the median of Run.Net.
 func (r Result) Net() float64 { return r.median(func(x Run) float64 { return x.Net }) }
 

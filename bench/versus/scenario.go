@@ -25,6 +25,8 @@ type Scenario struct {
 	Networks []netip.Prefix
 	// Hosts is how many of our hosts get packets.
 	Hosts int
+	// IPv6 is set when all packets are of that family.
+	IPv6 bool
 	// Odd is set where not every side can parse every packet: those that it cannot are missing in its own count,
 	// and what it has not counted says nothing of loss.
 	Odd bool
@@ -46,7 +48,7 @@ func Scenarios() []Scenario {
 		{Name: "syn-1m", About: "SYN flood, 64-byte frames, 1 M hosts", Traffic: flood(false, 20), Networks: []netip.Prefix{wide4, ours6}, Hosts: 1 << 20},
 		{Name: "imix", About: "UDP of 64, 594 and 1518 bytes as 7:4:1, 65 k hosts", Traffic: imix(), Networks: ours, Hosts: 1 << 16},
 		{Name: "tunnel", About: "VLAN, MPLS, L2TP around a SYN flood, 65 k hosts", Traffic: tunnel(), Networks: ours, Hosts: 1 << 16, Odd: true},
-		{Name: "ipv6", About: "IPv6 SYN flood, 65 k hosts", Traffic: flood(true, 16), Networks: ours, Hosts: 1 << 16},
+		{Name: "ipv6", About: "IPv6 SYN flood, 65 k hosts", Traffic: flood(true, 16), Networks: ours, Hosts: 1 << 16, IPv6: true},
 		{Name: "garbage", About: "random bytes, half of them behind the start of an IP header", Traffic: garbage(), Networks: ours, Odd: true},
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/weir-ddos/weir/bench/cable"
 )
 
 // Kind says what a side is to Weir.
@@ -29,8 +31,9 @@ type Side struct {
 	// Name is how it is called on the command line, Label in a table.
 	Name, Label string
 	Kind        Kind
-	// Floor and Rival are the names of those that it is held against; empty without.
-	Floor, Rival string
+	// Floor and Rival are the names of those that it is held against, and Least that of the one which does no more than any program that
+	// counts the same must; empty without.
+	Floor, Least, Rival string
 	// Within is how many times its Rival's figure must be its own.
 	Within float64
 	// Polls is set for programs that never sleep: their figure is the whole processor's.
@@ -62,11 +65,18 @@ type receiver struct {
 
 // Names of sides.
 const (
-	bareXDP    = "bare-afxdp"
-	barePacket = "bare-afpacket"
-	tracking   = "fastnetmon-ct"
-	hosts      = "fastnetmon"
-	testpmd    = "testpmd"
+	bareXDP     = "bare-afxdp"
+	barePacket  = "bare-afpacket"
+	headXDP     = "head-afxdp"
+	headPacket  = "head-afpacket"
+	hostsXDP    = "floor-afxdp-hosts"
+	hostsPacket = "floor-afpacket-hosts"
+	flowsXDP    = "floor-afxdp"
+	flowsPacket = "floor-afpacket"
+	tracking    = "fastnetmon-ct"
+	hosts       = "fastnetmon"
+	trackingXDP = "fastnetmon-afxdp-ct"
+	testpmd     = "testpmd"
 )
 
 // Sides are all that there are, Weir's first.
@@ -77,8 +87,14 @@ func Sides() []Side {
 		weir("weir-afpacket", "Weir, AF_PACKET, hosts and flows", "afpacket", true),
 		weir("weir-afpacket-hosts", "Weir, AF_PACKET, hosts", "afpacket", false),
 		weir("weir-dpdk", "Weir, DPDK net_af_packet, hosts and flows", "dpdk", true),
-		bare(bareXDP, "bare counter, AF_XDP", "afxdp"),
-		bare(barePacket, "bare counter, AF_PACKET", "afpacket"),
+		bare(bareXDP, "bare counter, AF_XDP", "afxdp", counts),
+		bare(headXDP, "bare counter that reads each head, AF_XDP", "afxdp", reads),
+		bare(hostsXDP, "floor of counting hosts, AF_XDP", "afxdp", writesHosts),
+		bare(flowsXDP, "floor of counting hosts and flows, AF_XDP", "afxdp", writesFlows),
+		bare(barePacket, "bare counter, AF_PACKET", "afpacket", counts),
+		bare(headPacket, "bare counter that reads each head, AF_PACKET", "afpacket", reads),
+		bare(hostsPacket, "floor of counting hosts, AF_PACKET", "afpacket", writesHosts),
+		bare(flowsPacket, "floor of counting hosts and flows, AF_PACKET", "afpacket", writesFlows),
 		{
 			Name: "tcpdump", Label: "tcpdump -w /dev/null, AF_PACKET", Kind: Tool, missing: program("tcpdump", "tcpdump"),
 			version: firstLine("tcpdump", "--version"), start: startTcpdump,
@@ -87,8 +103,10 @@ func Sides() []Side {
 			Name: testpmd, Label: "dpdk-testpmd rxonly, net_af_packet", Kind: Tool, Polls: true, missing: program("dpdk-testpmd", "dpdk-dev"),
 			version: firstLine("dpkg-query", "-W", "-f", "DPDK ${Version}", "dpdk"), start: startTestpmd,
 		},
-		fastNetMon(tracking, "FastNetMon, AF_PACKET, connection tracking", true),
-		fastNetMon(hosts, "FastNetMon, AF_PACKET, no connection tracking", false),
+		fastNetMon(tracking, "FastNetMon, AF_PACKET, connection tracking", "afpacket", true),
+		fastNetMon(hosts, "FastNetMon, AF_PACKET, no connection tracking", "afpacket", false),
+		fastNetMon(trackingXDP, "FastNetMon, AF_XDP, connection tracking", "afxdp", true),
+		fastNetMon("fastnetmon-afxdp", "FastNetMon, AF_XDP, no connection tracking", "afxdp", false),
 	}
 }
 
@@ -127,21 +145,39 @@ func firstLine(name string, args ...string) func(context.Context, Config) string
 	}
 }
 
+// What bare counters do with a packet of a scenario.
+var (
+	counts      = func(Scenario) cable.Work { return cable.Work{} }
+	reads       = func(Scenario) cable.Work { return cable.Work{Head: true} }
+	writesHosts = func(sc Scenario) cable.Work { return cable.Work{Hosts: max(1, sc.Hosts), IPv6: sc.IPv6} }
+	writesFlows = func(sc Scenario) cable.Work {
+		return cable.Work{Hosts: max(1, sc.Hosts), Flows: flowsPerWorker, IPv6: sc.IPv6}
+	}
+)
+
 // bare is package cable's counter, which is part of this program.
-func bare(name, label, driver string) Side {
+func bare(name, label, driver string, work func(Scenario) cable.Work) Side {
 	return Side{
 		Name: name, Label: label, Kind: Floor,
 		missing: func(Config) string { return "" },
 		version: func(context.Context, Config) string { return "" },
-		start: func(_ context.Context, b *Bench, _ Scenario) (*receiver, error) {
-			c, err := b.cable.Counter(driver)
+		start: func(_ context.Context, b *Bench, sc Scenario) (*receiver, error) {
+			w := work(sc)
+			c, err := b.cable.Counter(driver, w)
 			if err != nil {
 				return nil, err
 			}
-			return &receiver{
+			r := &receiver{
 				pid: c.PID(), received: c.Received, lag: 200 * time.Millisecond,
 				stop: func() error { c.Close(); return nil },
-			}, nil
+			}
+			if w.Hosts > 0 {
+				r.warm = touchesAll
+			}
+			return r, nil
 		},
 	}
 }
+
+// touchesAll is how long it takes to write into every page of a floor's tables.
+const touchesAll = time.Second

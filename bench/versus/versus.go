@@ -343,16 +343,22 @@ func (b *Bench) clean(ctx context.Context) error {
 		if err != nil {
 			return false, err
 		}
-		dev, err := b.lab.App.Command(ctx, "ip", "-d", "link", "show", "dev", lab.Watch).Output()
+		there, err := b.attached(ctx)
 		if err != nil {
 			return false, err
 		}
-		if strings.Contains(string(dev), "xdp") {
+		if there {
 			return false, errors.New("an XDP program is still there")
 		}
 		left := commands(string(pids))
 		return len(left) == 0, fmt.Errorf("processes %q", left)
 	})
+}
+
+// attached reports whether the receiver's device has an XDP program.
+func (b *Bench) attached(ctx context.Context) (bool, error) {
+	dev, err := b.lab.App.Command(ctx, "ip", "-d", "link", "show", "dev", lab.Watch).Output()
+	return strings.Contains(string(dev), "xdp"), err
 }
 
 // commands are the command lines of processes other than this one, whose first thread may have been in the namespace and is

@@ -270,8 +270,8 @@ func TestWeirConfig(t *testing.T) {
 				c, err := config.Parse("weir.yaml", []byte(text))
 				if err != nil {
 					t.Errorf("%s, %s: %v\n%s", s.Name, driver, err, text)
-				} else if c.Traffic.Flows != flows || c.Ports[0].Driver != driver || c.Tick != warmTick {
-					t.Errorf("%s, %s: %+v", s.Name, driver, c)
+				} else if c.Traffic.Flows != flows || c.Ports[0].Driver != driver || c.Tick != firstTick(s) {
+					t.Errorf("%s, %s: %v, %+v, %+v", s.Name, driver, c.Tick, c.Traffic, c.Ports)
 				}
 			}
 		}

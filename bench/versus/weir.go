@@ -25,16 +25,21 @@ const (
 
 // weir is the built program.
 func weir(name, label, driver string, flows bool) Side {
-	s := Side{Name: name, Label: label, Kind: Ours, Periodic: true, Floor: barePacket, Rival: hosts, Within: 4}
-	if driver == "afxdp" {
-		s.Floor = bareXDP
+	s := Side{Name: name, Label: label, Kind: Ours, Periodic: true, Floor: barePacket, Least: hostsPacket, Rival: hosts, Within: 4}
+	switch {
+	case driver == "afxdp" && flows:
+		s.Floor, s.Least = bareXDP, flowsXDP
+	case driver == "afxdp":
+		s.Floor, s.Least = bareXDP, hostsXDP
+	case flows:
+		s.Least = flowsPacket
 	}
 	if flows {
 		s.Rival, s.Within = tracking, 10
 	}
 	path := func(c Config) string { return c.Weir }
 	if driver == "dpdk" {
-		s.Floor = ""
+		s.Floor, s.Least = "", ""
 		path = func(c Config) string { return c.WeirDPDK }
 	}
 	s.missing = func(c Config) string {
@@ -60,14 +65,29 @@ func weirConfig(l *lab.Lab, sc Scenario, driver string, flows bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "networks: %s\napi: {socket: %s}\njournal: {path: %s}\nhistory: {directory: %s}\n",
 		list(sc.Networks), l.Path("api.sock"), l.Path("journal.db"), l.Path("history"))
-	fmt.Fprintf(&b, "tick: %v\nports: [%s]\nworkers: {count: 1, cpus: [%d]}\n", warmTick, port, cable.ReceiverCPU())
-	fmt.Fprintf(&b, "traffic: {hosts_per_worker: %d, flows: %t, flows_per_worker: %d}\n", max(1<<18, 2*sc.Hosts), flows, 1<<22)
+	fmt.Fprintf(&b, "tick: %v\nports: [%s]\nworkers: {count: 1, cpus: [%d]}\n", firstTick(sc), port, cable.ReceiverCPU())
+	fmt.Fprintf(&b, "traffic: {hosts_per_worker: %d, flows: %t, flows_per_worker: %d}\n", max(1<<18, 2*sc.Hosts), flows, flowsPerWorker)
 	fmt.Fprintf(&b, "hostgroups:\n  global: {ban_for_pps: true, threshold_pps: %d, ban_for_tcp_syn_pps: true, threshold_tcp_syn_pps: %d", never, never)
 	if flows {
 		fmt.Fprintf(&b, ", ban_for_flows: true, threshold_flows: %d", never)
 	}
 	b.WriteString("}\n")
 	return b.String()
+}
+
+// flowsPerWorker is how many flows a second there is room for.
+const flowsPerWorker = 1 << 22
+
+// many is the number of hosts of which a short tick sees too few.
+const many = 1 << 20
+
+// firstTick is the tick of the warm-up: short, so that both halves come to be used soon, unless there are so many hosts that only a whole
+// one uses as much memory as the measurement does.
+func firstTick(sc Scenario) time.Duration {
+	if sc.Hosts >= many {
+		return tick
+	}
+	return warmTick
 }
 
 // never is a rate that is not reached.
@@ -109,8 +129,8 @@ func (b *Bench) startWeir(ctx context.Context, program, driver string, flows boo
 	if flows { // they are in one of two sets, which take turns each second
 		r.warm = tick + 2*warmTick
 	}
-	if sc.Hosts >= 1<<20 { // a short tick sees too few of them
-		r.warm = 2 * tick
+	if sc.Hosts >= many { // both halves twice: what the control plane keeps of a host is there with its second tick
+		r.warm = 4 * tick
 	}
 	return r, nil
 }
