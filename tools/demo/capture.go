@@ -15,6 +15,7 @@ import (
 // capture is what the demo must know of a capture before it plays it.
 type capture struct {
 	packets     uint64
+	busiest     uint64 // packets of its busiest second
 	first, last time.Time
 	to          map[netip.Addr]uint64 // packets by destination, at most maxDestinations
 }
@@ -32,6 +33,8 @@ func scan(path string) (capture, error) {
 	defer r.Close()
 	var d wire.Decoder
 	var h wire.Headers
+	var second int64
+	var inSecond uint64
 	for {
 		var rec pcapfile.Record
 		if rec, err = r.Next(); err != nil {
@@ -42,6 +45,11 @@ func scan(path string) (capture, error) {
 			c.first = at
 		}
 		c.packets++
+		if s := int64(at.Sub(c.first) / time.Second); s != second {
+			second, inSecond = s, 0
+		}
+		inSecond++
+		c.busiest = max(c.busiest, inSecond)
 		if at.After(c.last) {
 			c.last = at
 		}

@@ -153,8 +153,12 @@ func (d *replayed) configure() (*config.Config, error) {
 	s.line("  %s ---> Weir's pipeline ---> weir speaker --BGP, AS %d to AS %d--> router (in this process, %s)", filepath.Base(d.file),
 		lab.ASN, lab.RouterASN, loopback(1))
 	s.line("")
-	s.line("  %s: %s packets, %.1f s, played %.3g times as fast. What would reach a victim follows from the router's routes.", d.file,
-		count(float64(d.cap.packets)), d.cap.length().Seconds(), d.speed)
+	pace := "in its own time"
+	if d.speed != 1 {
+		pace = fmt.Sprintf("%.3g times as fast", d.speed)
+	}
+	s.line("  %s: %s packets, %.1f s, played %s. What would reach a victim follows from the router's routes.", d.file,
+		count(float64(d.cap.packets)), d.cap.length().Seconds(), pace)
 	s.line("")
 	showConfig(s, path)
 	return cfg, nil
@@ -225,7 +229,7 @@ func (d *replayed) play(ctx context.Context, cfg *config.Config, client *bgp.Cli
 		d.story.act(d.began, cyan, "QUIET", "usual traffic for %.0f s", d.t.quiet.Seconds())
 	} else {
 		d.story = newStory(d.s, d.began, "the router")
-		d.story.discover = true
+		d.story.discover, d.story.top = true, float64(d.cap.busiest)
 	}
 	watch, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weir-ddos/weir/appliance/api"
 	"github.com/weir-ddos/weir/controlplane/mitigate/bgp/routertest"
+	"github.com/weir-ddos/weir/tools/trafficgen/gen"
 )
 
 // stage plays samples to a story of one known attack; every step is 250 ms.
@@ -161,5 +162,20 @@ func TestVictimsThatOnlyTheDetectorKnows(t *testing.T) {
 	st.observe(&sample{at: now.Add(2 * time.Second), incidents: all})
 	if !strings.Contains(out.String(), "10.0.0.2 is attacked again") || !st.attacks[2].over.IsZero() {
 		t.Errorf("an attack that goes on was not noticed\n%s", out.String())
+	}
+}
+
+// TestScan: what the screen is scaled by, known before the capture is played.
+func TestScan(t *testing.T) {
+	t.Parallel()
+	c, err := scan(write(t, gen.Scenario{Streams: []gen.Stream{
+		{Kind: "udp", Target: "10.0.0.9", PPS: 100, Start: seconds(1), Duration: seconds(2)},
+		{Kind: "syn", Target: "2001:db8::9", PPS: 20, Duration: seconds(6)},
+	}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.packets != 320 || c.busiest < 115 || c.busiest > 125 || len(c.to) != 2 || c.length() < 5*time.Second {
+		t.Errorf("%+v", c)
 	}
 }

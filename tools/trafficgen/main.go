@@ -67,8 +67,7 @@ type options struct {
 func parse(args []string, stderr io.Writer) (*options, error) {
 	o := &options{set: make(map[string]bool)}
 	f := flag.NewFlagSet("trafficgen", flag.ContinueOnError)
-	f.SetOutput(stderr)
-	f.Usage = func() { fmt.Fprint(stderr, usage); f.PrintDefaults() }
+	f.SetOutput(io.Discard) // run says what is wrong, without the whole of --help around it
 	f.BoolVar(&o.list, "list", false, "list scenarios, kinds and encapsulations, and end")
 	f.StringVar(&o.scenario, "scenario", "", "built-in `name`, or a YAML file")
 	f.StringVar(&o.out, "out", "", "write a pcap `file` with nanosecond times")
@@ -94,8 +93,13 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.DurationVar(&o.start, "start", 0, "when the flood begins")
 	f.DurationVar(&o.duration, "duration", 10*time.Second, "how long it lasts")
 	o.export.flags(f)
-	if err := f.Parse(args); err != nil {
+	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(stderr, usage)
+		f.SetOutput(stderr)
+		f.PrintDefaults()
 		return nil, err
+	} else if err != nil {
+		return nil, fmt.Errorf("%w; see --help", err)
 	}
 	f.Visit(func(x *flag.Flag) { o.set[x.Name] = true })
 	if f.NArg() > 0 {
@@ -129,7 +133,7 @@ func generate(ctx context.Context, o *options, stdout io.Writer) error {
 	case o.export.protocol != "" && o.device != "":
 		return errors.New("--export and --device: an export goes to a collector, not to an interface")
 	case o.export.protocol == "" && (o.out == "") == (o.device == ""):
-		return errors.New("give one of --out and --device, or --export")
+		return errors.New("give one of --out and --device, or --export; see --help")
 	}
 	s, err := o.build()
 	if err != nil {
@@ -209,7 +213,11 @@ func (o *options) toFile(s gen.Scenario, opt gen.Options, stdout io.Writer) erro
 		return err
 	}
 	if o.truth != "-" {
-		fmt.Fprintf(stdout, "%s: %d packets, %d bytes, %d attacks; truth in %s\n", o.out, r.Packets, r.Bytes, len(r.Attacks), o.truth)
+		attacks := "1 attack"
+		if n := len(r.Attacks); n != 1 {
+			attacks = fmt.Sprintf("%d attacks", n)
+		}
+		fmt.Fprintf(stdout, "%s: %d packets, %d bytes, %s; truth in %s\n", o.out, r.Packets, r.Bytes, attacks, o.truth)
 	}
 	return nil
 }

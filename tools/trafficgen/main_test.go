@@ -26,7 +26,7 @@ func TestPcapAndTruth(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a.pcap")
 	code, out, errs := exec("--kind", "udp", "--via", "vlan,mpls", "--target", "2001:db8::5", "--pps", "100", "--duration", "2s", "--background", "500", "--scale", "2", "--out", file)
-	if code != 0 || !strings.Contains(out, "1 attacks") {
+	if code != 0 || !strings.Contains(out, " 1 attack;") {
 		t.Fatalf("code %d: %s%s", code, out, errs)
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "a.truth.json"))
@@ -94,7 +94,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"--networks", []string{"--out", out, "--kind", "syn", "--target", "10.0.0.1", "--networks", "ten"}},
 		{"charge", []string{"--out", out, "--kind", "syn", "--target", "10.0.0.1", "--charge", "all"}},
 		{`unexpected argument "now"`, []string{"--kind", "syn", "now"}},
-		{"not defined", []string{"--sped", "3"}},
+		{"not defined: -sped; see --help\n", []string{"--sped", "3"}},
 		{`"weir-none"`, []string{"--device", "weir-none", "--kind", "syn", "--target", "10.0.0.1"}},
 		{"not a directory", []string{"--out", filepath.Join(out, "y"), "--kind", "syn", "--target", "10.0.0.1"}},
 	} {
