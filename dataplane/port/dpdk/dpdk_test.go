@@ -31,7 +31,7 @@ func alone(t *testing.T) bool {
 	if os.Getenv(childKey) == t.Name() {
 		return true
 	}
-	args := []string{"-test.run=^" + t.Name() + "$", "-test.count=1", "-test.timeout=60s"}
+	args := []string{"-test.run=^" + t.Name() + "$", "-test.count=1", "-test.timeout=150s"}
 	if testing.Verbose() {
 		args = append(args, "-test.v")
 	}
@@ -425,5 +425,32 @@ func TestArgumentsOfTheEnvironment(t *testing.T) {
 	}
 	if err := Default().Validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Without huge pages the error says what to do.
+func TestHugeHint(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		wanted bool
+		pages  []string
+		hint   bool
+	}{
+		"none reserved": {true, []string{"0\n", "0\n"}, true}, "some": {true, []string{"0\n", "16\n"}, false}, "no pools": {true, nil, true},
+		"none wanted": {false, []string{"0\n"}, false},
+	} {
+		dir := t.TempDir()
+		for i, n := range c.pages {
+			pool := filepath.Join(dir, fmt.Sprintf("hugepages-%dkB", 2048<<i))
+			if err := os.Mkdir(pool, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(pool, "nr_hugepages"), []byte(n), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := hugeHint(Options{HugePages: c.wanted}, dir); strings.Contains(got, "vm.nr_hugepages") != c.hint {
+			t.Errorf("%s: %q", name, got)
+		}
 	}
 }

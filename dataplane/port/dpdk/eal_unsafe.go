@@ -57,7 +57,7 @@ func (e *environment) start(o Options) error {
 	args := o.ealArgs(cpu.FormatList(ids))
 	e.do(func() {
 		if e.err = ealInit(args); e.err != nil {
-			e.err = fmt.Errorf("start DPDK's environment with %q: %w", strings.Join(args[1:], " "), e.err)
+			e.err = fmt.Errorf("start DPDK's environment with %q: %w%s", strings.Join(args[1:], " "), e.err, hugeHint(o, "/sys/kernel/mm/hugepages"))
 		}
 	})
 	return e.err

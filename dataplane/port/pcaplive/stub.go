@@ -5,5 +5,5 @@ package pcaplive
 import "github.com/weir-ddos/weir/dataplane/port"
 
 func init() {
-	port.RegisterNotBuilt("pcap", "build with: go build -tags pcap (cgo, Debian packages libpcap-dev, gcc)")
+	port.RegisterNotBuilt("pcap", "build with: make build-dpdk, or go build -tags pcap (cgo, Debian packages libpcap-dev, gcc)")
 }
