@@ -5,13 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/weir-ddos/weir/appliance/api"
 	"github.com/weir-ddos/weir/bench/cable"
 	"github.com/weir-ddos/weir/bench/ports"
+	"github.com/weir-ddos/weir/bench/soak"
+	"github.com/weir-ddos/weir/bench/versus"
 )
 
 func TestMain(m *testing.M) {
@@ -146,5 +151,59 @@ func TestPrefixes(t *testing.T) {
 	}
 	if len(r.Rows) != 2 || r.Rows[0].Median <= 0 || r.Rows[1].Median <= 0 || !r.Quick {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestVersusRow: limits come from the medians, and say between what parts of them the turns were; the floor is told where it is above.
+func TestVersusRow(t *testing.T) {
+	t.Parallel()
+	sides, err := versus.Choose("weir-afpacket", "bare-afpacket", "floor-afpacket", "fastnetmon-ct")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var results []versus.Result
+	for i, ns := range [][3]float64{{60, 80, 90}, {40, 30, 50}, {81, 82, 83}, {600, 1000, 800}} {
+		r := versus.Result{Scenario: versus.Scenario{Name: "x", About: "X"}, Side: sides[i]}
+		for _, x := range ns {
+			r.Runs = append(r.Runs, versus.Run{Nanoseconds: x, Net: x, Offered: 1e6, Delivered: 1, Counted: 1})
+		}
+		results = append(results, r)
+	}
+	out := versusRow(results[0], results)
+	want := []Target{
+		{Text: "2 x bare, less than the floor", Limit: 80, Value: 80, Unit: "ns", Least: 0.75, Most: 80.0 / 60},
+		{Text: "FastNetMon/10", Limit: 80, Value: 80, Unit: "ns", Least: 0.8, Most: 90.0 / 80},
+	}
+	if out.Median != 80 || len(out.Targets) != len(want) {
+		t.Fatalf("%+v", out)
+	}
+	for i, w := range want {
+		got := out.Targets[i]
+		if math.Abs(got.Least-w.Least) > 1e-9 || math.Abs(got.Most-w.Most) > 1e-9 || math.Abs(got.Limit-w.Limit) > 1e-9 {
+			t.Errorf("%+v, want %+v", got, w)
+		}
+		if got.Text != w.Text || got.Value != w.Value {
+			t.Errorf("%+v, want %+v", got, w)
+		}
+	}
+	if got, want := out.Targets[0].verdict(), "met, 0 % to spare (75 to 133 % of it turn by turn)"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if one := versusRow(versus.Result{Scenario: results[0].Scenario, Side: sides[0], Runs: results[0].Runs[:1]}, results); one.Targets[0].Most != 0 {
+		t.Errorf("%+v", one.Targets)
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	t.Parallel()
+	r := soak.Result{Gaps: []api.Gap{{Below: 50e-6, Count: 70}, {Below: 100e-6, Count: 3}, {Below: 1.2503e-3, Count: 2}, {Below: 10.0024e-3}, {Count: 1}}}
+	if got := histogram(&r); !slices.Equal(got, []Beside{{"gaps < 100µs", 73, ""}, {"< 1.25ms", 2, ""}, {"longer", 1, ""}}) {
+		t.Errorf("%+v", got)
+	}
+	if got := number(53416326, ""); got != "53 416 326" {
+		t.Errorf("%q", got)
+	}
+	if got := number(999, ""); got != "999" {
+		t.Errorf("%q", got)
 	}
 }

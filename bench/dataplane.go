@@ -97,14 +97,10 @@ func fastNetMon(c ports.Case) peer {
 		return peer{hosts: 988}
 	case c.IPv6:
 		return peer{}
-	case c.Driver == "afpacket" && c.OneTarget:
-		return peer{137, 2213}
 	case c.Driver == "afpacket" && c.Rate > 0:
 		return peer{372, 1510}
 	case c.Driver == "afpacket":
 		return peer{353, 1536}
-	case c.OneTarget:
-		return peer{hosts: 241}
 	case c.Rate > 0:
 		return peer{1661, 2607}
 	}
@@ -124,17 +120,14 @@ func shapes(b *bench) (list []shape) {
 		length = 300 * time.Millisecond
 	}
 	for _, c := range ports.Cases(length) {
-		if c.What == ports.Touch && (c.IPv6 || c.Rate > 0) {
-			continue // says nothing new, and takes time
+		if c.What == ports.Touch && (c.IPv6 || c.Rate > 0) || c.OneTarget {
+			continue // says nothing new, and takes time; one target is in versus
 		}
-		to, rate := "65 k targets", "as fast as it goes"
-		if c.OneTarget {
-			to = "1 target"
-		}
+		rate := "as fast as it goes"
 		if c.Rate > 0 {
 			rate = count(c.Rate) + " pps"
 		}
-		name := fmt.Sprintf("%s, %s, %s, %s", c.Driver, familyName(c.IPv6), to, rate)
+		name := fmt.Sprintf("%s, %s, 65 k targets, %s", c.Driver, familyName(c.IPv6), rate)
 		if len(list) == 0 || list[len(list)-1].name != name {
 			list = append(list, shape{name: name})
 		}

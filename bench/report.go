@@ -125,7 +125,13 @@ func bare(v float64, unit string) string {
 	case v < 100:
 		digits = 1
 	}
-	return fmt.Sprintf("%.*f", digits, v)
+	text := fmt.Sprintf("%.*f", digits, v)
+	if unit == "" { // a count: digits in groups of three
+		for at := len(text) - 3; at > 0; at -= 3 {
+			text = text[:at] + " " + text[at:]
+		}
+	}
+	return text
 }
 
 // Report is the table and what stands above it.

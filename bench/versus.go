@@ -174,7 +174,8 @@ func (b *bench) draw(results []versus.Result) error {
 		return err
 	}
 	r := b.report
-	footing := fmt.Sprintf("%s, %s, commit %s, %s, load %s\n%s", r.Machine, r.Kernel, r.Commit, r.Date.Format("2006-01-02"), r.Load[0],
+	footing := fmt.Sprintf("Bars are medians of the turns, lines reach from the least to the most. Pale bars are not to be compared.\n"+
+		"%s, %s, %s, commit %s, %s, load %s\n%s", r.Machine, r.Kernel, r.Go, r.Commit, r.Date.Format("2006-01-02"), r.Load[0],
 		strings.Join(b.versions, " · "))
 	return errors.Join(versus.SVG(f, "CPU a packet on veth, one core (less is better)", footing, results), f.Close())
 }

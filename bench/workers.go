@@ -143,16 +143,32 @@ func processor(r *soak.Result) (list []Beside) {
 		Beside{"interrupts moved", float64(r.Moved.Interrupts), ""}, Beside{"left there", float64(r.Moved.Fixed), ""})
 }
 
+// shortGap is a gap that no ring of a network card notices: shorter ones are one number.
+const shortGap = 100 * time.Microsecond
+
 // histogram is the gaps by length, without the lengths that there are none of.
 func histogram(r *soak.Result) (list []Beside) {
+	short := Beside{}
 	for _, g := range r.Gaps {
-		name := "longer"
-		if g.Below > 0 {
-			name = "< " + time.Duration(g.Below*float64(time.Second)).Round(100*time.Nanosecond).String()
-		}
-		if g.Count > 0 {
-			list = append(list, Beside{name, float64(g.Count), ""})
+		below := time.Duration(g.Below * float64(time.Second))
+		switch {
+		case below > 0 && below <= shortGap:
+			short = Beside{"gaps < " + roughly(below), short.Value + float64(g.Count), ""}
+		case g.Count == 0:
+		case below > 0:
+			list = append(list, Beside{"< " + roughly(below), float64(g.Count), ""})
+		default:
+			list = append(list, Beside{"longer", float64(g.Count), ""})
 		}
 	}
-	return list
+	return append([]Beside{short}, list...)
+}
+
+// roughly is a length of time with three digits or so.
+func roughly(d time.Duration) string {
+	unit := time.Microsecond
+	for d >= 1000*unit {
+		unit *= 10
+	}
+	return d.Round(unit).String()
 }

@@ -58,6 +58,14 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q is %+v", bad, s)
 		}
 	}
+	for comm, want := range map[string]string{
+		"kworker/1:1-mm_percpu_wq\n": "kworker/1:1", "kworker/1:1H+kblockd": "kworker/1:1H", "kworker/1:2": "kworker/1:2", "ksoftirqd/1\n": "ksoftirqd/1",
+		"idle_inject/1-x": "idle_inject/1-x",
+	} {
+		if got := threadName(comm); got != want {
+			t.Errorf("%q is %q, want %q", comm, got, want)
+		}
+	}
 	const text = "cpu  9 9 9 9 9 9 9 9\ncpu0 1 2 3 4 5 6 7 8 9 10\ncpu10 1 1 1 1 1 1 1 1\ncpu1 0 0 0 0 0 150 50 25 0 0\n"
 	if irq, stolen, err := parseCPU(text, 1); irq != 2*time.Second || stolen != time.Second/4 || err != nil {
 		t.Error(irq, stolen, err)

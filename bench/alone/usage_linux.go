@@ -38,9 +38,18 @@ func Of(cpu int) (u Usage, err error) {
 		if _, err := fmt.Sscan(string(times), &ran); err != nil {
 			return u, fmt.Errorf("%s/schedstat: %w", dir, err)
 		}
-		u.Threads[strings.TrimSpace(string(name))] += ran
+		u.Threads[threadName(string(name))] += ran
 	}
 	return u, nil
+}
+
+// threadName is a thread's name without the work that one of a queue's threads is at, or was at last.
+func threadName(comm string) string {
+	name := strings.TrimSpace(comm)
+	if at := strings.IndexAny(name, "-+"); at > 0 && strings.HasPrefix(name, "kworker/") {
+		name = name[:at]
+	}
+	return name
 }
 
 // parseCPU finds a processor's line in /proc/stat: user nice system idle iowait irq softirq steal.

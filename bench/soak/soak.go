@@ -42,8 +42,8 @@ type Result struct {
 	Elapsed time.Duration
 	// Commits and Queries are how often the configuration was changed and the API asked.
 	Commits, Queries int
-	// RSS is the program's memory in bytes, the median of the time behind the warm-up's first fifth, and Growth what the median of
-	// the last fifth has more. Peak is the most that was seen.
+	// RSS is the program's memory in bytes, the median of the middle fifth of the time behind the warm-up, when it has taken what it may take
+	// before it collects its garbage, and Growth what the median of the last fifth has more. Peak is the most that was seen.
 	RSS, Growth, Peak int64
 	// Gaps are the worker's gaps behind the warm-up by length, and Longest the longest of them.
 	Gaps    []api.Gap
@@ -383,7 +383,7 @@ func (s *soak) figures() {
 		s.Gaps = append(s.Gaps, api.Gap{Below: g.Below, Count: g.Count - s.first.Gaps[i].Count})
 	}
 	fifth := len(s.rss) / 5
-	s.RSS = median(s.rss[:fifth])
+	s.RSS = median(s.rss[2*fifth : 3*fifth])
 	s.Growth = median(s.rss[len(s.rss)-fifth:]) - s.RSS
 	s.Peak = slices.Max(s.rss)
 	s.Busy = median(s.busy)

@@ -34,7 +34,9 @@ func TestMarkdown(t *testing.T) {
 func TestSVG(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	if err := SVG(&b, "CPU <a packet>", "machine\nversions", testResults(t)); err != nil {
+	results := testResults(t)
+	results = append(results, Result{Scenario: results[4].Scenario, Side: results[0].Side, Rate: Paced}) // a turn failed
+	if err := SVG(&b, "CPU <a packet>", "machine\nversions", results); err != nil {
 		t.Fatal(err)
 	}
 	var texts, widths []string
@@ -62,7 +64,7 @@ func TestSVG(t *testing.T) {
 	const want = `CPU <a packet>|SYN flood, 64-byte frames, 1 host, as fast as it goes|Weir, AF_PACKET, hosts and flows|70 ns|` +
 		`dpdk-testpmd rxonly, net_af_packet|1000 ns, never sleeps|FastNetMon, AF_PACKET, connection tracking|1500 ns, 40 % lost|` +
 		`tcpdump -w /dev/null, AF_PACKET|no program tcpdump <&>|VLAN, MPLS, L2TP around a SYN flood, 65 k hosts, 200 k packets/s|` +
-		`FastNetMon, AF_PACKET, connection tracking|30 ns, 100 % not parsed|machine|versions`
+		`FastNetMon, AF_PACKET, connection tracking|30 ns, 100 % not parsed|Weir, AF_PACKET, hosts and flows|not measured|machine|versions`
 	if got := strings.Join(texts, "|"); got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}

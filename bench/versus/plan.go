@@ -13,24 +13,26 @@ const Paced = 200_000
 // others say about Weir. quick leaves out most of it.
 func Plan(quick bool) ([]Block, error) {
 	main := []string{"weir-afpacket", barePacket, tracking}
-	full := []string{"weir-afxdp", "weir-afpacket", "weir-afpacket-hosts", bareXDP, flowsXDP, barePacket, hostsPacket, flowsPacket, tracking, hosts}
+	both := []string{"weir-afxdp", "weir-afpacket", bareXDP, flowsXDP, barePacket, flowsPacket, tracking}
 	var every []string
 	for _, s := range Sides() {
 		every = append(every, s.Name)
 	}
+	const short = time.Second
 	turns := []struct {
 		scenario string
 		rate     int
 		sides    []string
+		length   time.Duration
 	}{
-		{"syn-65k", 0, every},
-		{"syn-65k", Paced, main},
-		{"syn-1", 0, full},
-		{"syn-1m", 0, full},
-		{"imix", 0, main},
-		{"tunnel", 0, main},
-		{"ipv6", 0, main},
-		{"garbage", 0, main},
+		{"syn-65k", 0, every, 0},
+		{"syn-65k", Paced, main, 0},
+		{"syn-1", 0, both, 0},
+		{"syn-1m", 0, both, 0},
+		{"imix", 0, main, short},
+		{"tunnel", 0, main, short},
+		{"ipv6", 0, main, short},
+		{"garbage", 0, main[:2], short}, // which of it FastNetMon has looked at, nobody knows
 	}
 	repeat := 3
 	if quick {
@@ -46,7 +48,7 @@ func Plan(quick bool) ([]Block, error) {
 		if err != nil {
 			return nil, err
 		}
-		plan = append(plan, Block{Scenario: sc, Rate: t.rate, Sides: sides, Repeat: repeat})
+		plan = append(plan, Block{Scenario: sc, Rate: t.rate, Sides: sides, Repeat: repeat, Length: t.length})
 	}
 	return plan, nil
 }

@@ -22,7 +22,7 @@ const (
 var colours = map[Kind]string{Ours: "#0b6e99", Floor: "#b8bec5", Tool: "#8d96a0", Peer: "#d9822b"}
 
 // SVG draws the results: a panel for each scenario and rate, in it a bar for each side as long as its nanoseconds
-// of CPU a packet. Every panel has a scale of its own. Heading and footing are lines of text.
+// of CPU a packet, with a line from its least to its most. Every panel has a scale of its own. Heading and footing are lines of text.
 func SVG(w io.Writer, heading, footing string, results []Result) error {
 	var b strings.Builder
 	y := drawMargin
@@ -37,6 +37,9 @@ func SVG(w io.Writer, heading, footing string, results []Result) error {
 		longest := 0.0
 		for _, r := range panel {
 			longest = max(longest, r.Median())
+			if ns := r.Nanoseconds(); len(ns) > 0 {
+				longest = max(longest, ns[len(ns)-1])
+			}
 		}
 		for _, r := range panel {
 			drawSide(&b, text, r, y, longest)
@@ -67,14 +70,23 @@ func drawSide(b *strings.Builder, text func(x, y, size int, anchor, fill, s stri
 		text(drawLabels+8, base, 11, "start", "#8d96a0", r.Missing)
 		return
 	}
-	length := max(1, int(drawBars*r.Median()/longest+0.5))
+	if len(r.Runs) == 0 {
+		text(drawLabels+8, base, 11, "start", "#8d96a0", "not measured")
+		return
+	}
+	scale := func(ns float64) int { return max(1, int(drawBars*ns/longest+0.5)) }
+	ns := r.Nanoseconds()
+	length, least, most := scale(r.Median()), scale(ns[0]), scale(ns[len(ns)-1])
 	opacity := "1"
 	if r.Side.Polls || r.Missed() > 0 && !r.Loses() { // not to be compared
 		opacity = "0.35"
 	}
 	fmt.Fprintf(b, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"2\" fill=\"%s\" fill-opacity=\"%s\"/>\n",
 		drawLabels+8, y, length, drawBar, colours[r.Side.Kind], opacity)
-	text(drawLabels+8+length+6, base, 12, "start", "#1c2126", figure(r))
+	if len(ns) > 1 {
+		fmt.Fprintf(b, "<path d=\"M%d %dh%dm0 -3v6\" stroke=\"#1c2126\" fill=\"none\"/>\n", drawLabels+8+least, y+drawBar/2, most-least)
+	}
+	text(drawLabels+8+most+6, base, 12, "start", "#1c2126", figure(r))
 }
 
 // figure is a result in a few words.
