@@ -102,10 +102,7 @@ func TestKill(t *testing.T) {
 
 func TestDamage(t *testing.T) {
 	t.Parallel()
-	original := filepath.Join(t.TempDir(), "journal.db")
-	j := open(t, original)
-	mustSave(t, j, state(60, 1))
-	j.Close()
+	original := written(t, 60)
 	good, err := os.ReadFile(original)
 	if err != nil {
 		t.Fatal(err)
@@ -168,10 +165,7 @@ func fill(b []byte, v byte) {
 // TestRandomDamage flips bytes all over the file: whatever comes of it, nothing panics, and a save brings it back.
 func TestRandomDamage(t *testing.T) {
 	t.Parallel()
-	original := filepath.Join(t.TempDir(), "journal.db")
-	j := open(t, original)
-	mustSave(t, j, state(60, 1))
-	j.Close()
+	original := written(t, 60)
 	good, err := os.ReadFile(original)
 	if err != nil {
 		t.Fatal(err)
@@ -217,10 +211,7 @@ func TestRandomDamage(t *testing.T) {
 // TestPageThatLeadsBackToItself: a pointer that is flipped so that the tree has a cycle must not keep the appliance in it.
 func TestPageThatLeadsBackToItself(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "journal.db")
-	j := open(t, path)
-	mustSave(t, j, state(500, 1))
-	j.Close()
+	path := written(t, 500)
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -238,7 +229,7 @@ func TestPageThatLeadsBackToItself(t *testing.T) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	j = open(t, path)
+	j := open(t, path)
 	mustLoad(t, j)
 	if s := j.Stats(); s.Damaged != 1 {
 		t.Errorf("%+v", s)

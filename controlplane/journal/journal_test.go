@@ -97,6 +97,16 @@ func mustSave(t *testing.T, j *Journal, s engine.State) {
 	}
 }
 
+// written returns the path of a journal that holds state(n, 1) and is closed.
+func written(t *testing.T, n int) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "journal.db")
+	j := open(t, path)
+	mustSave(t, j, state(n, 1))
+	j.Close()
+	return path
+}
+
 // mustLoad loads, and sorts what has no order.
 func mustLoad(t *testing.T, j *Journal) engine.State {
 	t.Helper()
@@ -184,10 +194,7 @@ func TestOnlyChangesAreWritten(t *testing.T) {
 
 func TestPermissionsAreRepaired(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "journal.db")
-	j := open(t, path)
-	mustSave(t, j, state(1, 1))
-	j.Close()
+	path := written(t, 1)
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -214,10 +221,7 @@ func TestRecordThatCannotBeEncoded(t *testing.T) {
 
 func TestUnreadableRecordIsSkipped(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "journal.db")
-	j := open(t, path)
-	mustSave(t, j, state(3, 1))
-	j.Close()
+	path := written(t, 3)
 	edit(t, path, func(tx *bolt.Tx) error {
 		record, err := pack(bucketMitigations, []byte("mi00001"), map[string]any{"mitigation": map[string]string{"prefix": "nonsense"}})
 		if err != nil {
@@ -228,7 +232,7 @@ func TestUnreadableRecordIsSkipped(t *testing.T) {
 		}
 		return tx.Bucket(bucketMeta).Put(keyRest, []byte("{"))
 	})
-	j = open(t, path)
+	j := open(t, path)
 	if got := mustLoad(t, j); len(got.Planner.Active) != 2 || len(got.Incidents) != 3 || j.Stats().Unreadable != 2 {
 		t.Errorf("%+v, %+v", got, j.Stats())
 	}
