@@ -65,10 +65,10 @@ func (s *Sleeper) Sleep() time.Duration {
 	s.turns.Keep() // a thread that sleeps through its turn loses it, too, and that costs more than the sleep
 	if s.waited {
 		s.queue.Wait(d)
-		return min(d, time.Since(begin))
+	} else {
+		nap(d)
 	}
-	nap(d)
-	return d
+	return min(d, time.Since(begin)) // frames end a wait, and signals both
 }
 
 // next is how long to sleep, and says in s.waited whether for frames. Since the last sleep began period has passed.
