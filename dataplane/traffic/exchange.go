@@ -9,22 +9,21 @@ func (h *Half) Exchange(t *Table) bool {
 	if t.count != 0 || t.Cap() != h.table.Cap() || t.seed != h.table.seed {
 		return false
 	}
-	t.touch(h.table.count)
+	t.touch(max(h.table.count+h.table.count/8, h.table.resident))
 	h.table, *t = *t, h.table
 	return true
 }
 
-// touch makes a table's memory ready for as many rows and some more, so that page faults do not happen in traffic.
+// touch makes a table's memory ready for as many rows, so that page faults do not happen in traffic.
 func (t *Table) touch(rows int) {
-	if rows <= t.resident {
+	if rows = min(rows, len(t.rows)); rows <= t.resident {
 		return
 	}
 	if t.resident == 0 {
 		arena.Populate(t.index)
 	}
-	n := min(rows+rows/8, len(t.rows))
-	arena.Populate(t.rows[t.resident:n])
-	t.resident = n
+	arena.Populate(t.rows[t.resident:rows])
+	t.resident = rows
 }
 
 // Free gives the table's memory back.

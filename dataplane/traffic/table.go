@@ -90,6 +90,9 @@ func (t *Table) init(a *arena.Arena, seed Seed, limit int) error {
 	t.rowOf = 1<<bits.Len(uint(limit-1)) - 1
 	t.rowsAt, t.indexAt = arena.Address(t.rows), arena.Address(t.index)
 	t.spills = make([]spill, 0, maxSpills)
+	if a.Prefault {
+		t.resident = limit
+	}
 	return nil
 }
 

@@ -1,6 +1,10 @@
 package traffic
 
-import "github.com/weir-ddos/weir/dataplane/arena"
+import (
+	"slices"
+
+	"github.com/weir-ddos/weir/dataplane/arena"
+)
 
 // PeakRows is how many rows share Peaks: row i belongs to number i/PeakRows.
 const PeakRows = 64
@@ -14,18 +18,26 @@ type Peaks [NumFamilies][2]Peak
 
 // Tally adds every row to sums, by place*2+direction, and appends the Peaks of all rows to peaks.
 func (t *Table) Tally(sums []Sum, peaks []Peaks) []Peaks {
-	var addrs [PeakRows]uintptr
+	peaks = slices.Grow(peaks, (t.count+PeakRows-1)/PeakRows)
 	for from := 0; from < t.count; from += PeakRows {
-		// The processor's own prefetching stops at every page.
-		next := t.rowsAt + uintptr(from+PeakRows)*rowSize
-		for i := range addrs {
-			addrs[i] = next + uintptr(i)*rowSize
-		}
-		arena.Prefetch(&addrs[0], max(0, min(PeakRows, t.count-from-PeakRows)))
+		t.prefetch(from+PeakRows, min(PeakRows, t.count-from-PeakRows))
 		peaks = append(peaks, Peaks{})
 		t.tallyRows(from, min(from+PeakRows, t.count), sums, &peaks[len(peaks)-1])
 	}
 	return peaks
+}
+
+// prefetch asks for the first lines of n rows, PeakRows at most. The processor's own prefetching stops at every page.
+func (t *Table) prefetch(from, n int) {
+	if n <= 0 {
+		return
+	}
+	var addrs [PeakRows]uintptr
+	at := t.rowsAt + uintptr(from)*rowSize
+	for i := range addrs {
+		addrs[i] = at + uintptr(i)*rowSize
+	}
+	arena.Prefetch(&addrs[0], min(n, len(addrs)))
 }
 
 // tallyRows is Tally for rows from to to-1.
