@@ -18,7 +18,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	Child()
 	cable.Child()
 	os.Exit(m.Run())
 }

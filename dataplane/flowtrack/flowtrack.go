@@ -4,6 +4,8 @@ import (
 	"errors"
 	"math/bits"
 
+	"golang.org/x/sys/cpu"
+
 	"github.com/weir-ddos/weir/dataplane/arena"
 )
 
@@ -18,6 +20,7 @@ const (
 
 	tagShift = 24
 	maxTag   = 1<<(32-tagShift) - 1
+	tagMask  = maxTag << tagShift
 )
 
 // Config sizes the flow sets of one worker.
@@ -52,12 +55,13 @@ const lineSize = lanes * 4
 
 // Set is the flows of one second, or of one epoch when that is longer.
 type Set struct {
-	lines []line
-	homes uint64
-	tag   uint32 // of this life of the set, shifted into place; never 0
-	count int
-	limit int
-	base  uintptr
+	lines  []line
+	homes  uint64
+	tag    uint32 // of this life of the set, shifted into place; never 0
+	count  int
+	limit  int
+	base   uintptr
+	avx512 bool // whether assembly may use it
 }
 
 // Result is what Insert says.
@@ -74,7 +78,7 @@ func (s *Set) init(a *arena.Arena, flows int) (err error) {
 	n := homes(flows)
 	s.lines, err = arena.Make[line](a, n+maxRun) // the tail takes runs that begin at the end
 	s.homes, s.limit, s.tag = uint64(n), flows, 1<<tagShift
-	s.base = arena.Address(s.lines)
+	s.base, s.avx512 = arena.Address(s.lines), cpu.X86.HasAVX512VL
 	return err
 }
 
@@ -85,6 +89,21 @@ func (s *Set) Prepare(hashes []uint64, addrs []uintptr) {
 	for i, h := range hashes {
 		home, _ := bits.Mul64(h, homes)
 		addrs[i] = base + uintptr(home)*lineSize
+	}
+}
+
+// PrepareFetch prefetches where the searches for flows begin.
+func (s *Set) PrepareFetch(hashes []uint64) {
+	if prepareFetches && len(hashes) > 0 {
+		prepareLines(s, &hashes[0], len(hashes))
+		return
+	}
+	var addrs [64]uintptr
+	for len(hashes) > 0 {
+		part := hashes[:min(len(addrs), len(hashes))]
+		s.Prepare(part, addrs[:])
+		arena.Prefetch(&addrs[0], len(part))
+		hashes = hashes[len(part):]
 	}
 }
 

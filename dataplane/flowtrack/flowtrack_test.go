@@ -201,7 +201,9 @@ func TestInsertAllAgainstInsert(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
 	for _, limit := range []int{1, 9, 100, 800} {
 		one, all := newSet(t, limit), newSet(t, limit)
+		supported := all.avx512
 		for life := range maxTag + 3 {
+			all.avx512 = supported && life%4 < 2 // with AVX-512, and without
 			universe := 1 + r.IntN(2*limit)
 			var same uint64 // every other life all hashes share a line
 			if life&1 != 0 {
@@ -225,5 +227,22 @@ func TestInsertAllAgainstInsert(t *testing.T) {
 			one.Clear()
 			all.Clear()
 		}
+	}
+}
+
+// TestPrepareFetch: prefetching changes nothing, for any number of hashes, and allocates nothing.
+func TestPrepareFetch(t *testing.T) {
+	s := newSet(t, 100)
+	hashes := make([]uint64, 200)
+	for i := range hashes {
+		hashes[i] = uint64(i) * 0x9e3779b97f4a7c15
+	}
+	for _, n := range []int{0, 1, 63, 64, 65, 200} {
+		if allocs := testing.AllocsPerRun(10, func() { s.PrepareFetch(hashes[:n]) }); allocs != 0 {
+			t.Errorf("%d hashes: %v allocations", n, allocs)
+		}
+	}
+	if s.Len() != 0 || s.Insert(hashes[1]) != Added || s.Insert(hashes[1]) != Seen {
+		t.Errorf("%d flows after prefetching", s.Len())
 	}
 }

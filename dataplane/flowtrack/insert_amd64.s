@@ -14,8 +14,10 @@ TEXT ·insertLines(SB), NOSPLIT, $0-40
 	MOVL Set_tag(DI), R11
 	MOVQ Set_count(DI), R12
 	MOVQ Set_limit(DI), R13
-	PXOR X7, X7
 	XORL BX, BX
+	CMPB Set_avx512(DI), $0
+	JNE  wide
+	PXOR X7, X7
 	JMP  next
 
 loop:
@@ -100,4 +102,87 @@ next:
 done:
 	MOVQ R12, Set_count(DI)
 	MOVQ BX, ret+32(FP)
+	RET
+
+wide:
+	// the same with half as many instructions (AVX-512 on 256 bits, which slows no processor down)
+	MOVL         $const_tagMask, AX
+	VPBROADCASTD AX, Y7
+	JMP          wideNext
+
+wideLoop:
+	MOVQ         (SI)(BX*8), CX
+	MOVQ         CX, AX
+	MULQ         R10
+	SHLQ         $6, DX
+	ADDQ         R9, DX
+	MOVQ         CX, R15
+	SHRQ         $4, R15
+	ANDL         $0xffffff, R15
+	ORL          R11, R15
+	VPBROADCASTD R15, Y0
+	VPCMPEQD     (DX), Y0, K1
+	VPCMPEQD     32(DX), Y0, K2
+	KORTESTW     K1, K2
+	JZ           wideUnseen
+	MOVB         $const_Seen, (R8)(BX*1)
+	INCQ         BX
+
+wideNext:
+	CMPQ BX, n+24(FP)
+	JLT  wideLoop
+	JMP  wideDone
+
+wideUnseen:
+	VPXOR     (DX), Y0, Y1
+	VPXOR     32(DX), Y0, Y2
+	VPTESTMD  Y7, Y1, K1
+	VPTESTMD  Y7, Y2, K2
+	KUNPCKBW  K1, K2, K1
+	KMOVW     K1, AX
+	TESTL     AX, AX
+	JZ        wideDone       // the line is full
+	CMPQ      R12, R13
+	JGE       wideFull
+	RORW      CX, AX
+	BSFL      AX, AX
+	ADDL      CX, AX
+	ANDL      $15, AX
+	MOVL      R15, (DX)(AX*4)
+	INCQ      R12
+	MOVB      $const_Added, (R8)(BX*1)
+	INCQ      BX
+	JMP       wideNext
+
+wideFull:
+	MOVB $const_Full, (R8)(BX*1)
+	INCQ BX
+	JMP  wideNext
+
+wideDone:
+	VZEROUPPER
+	MOVQ R12, Set_count(DI)
+	MOVQ BX, ret+32(FP)
+	RET
+
+// func prepareLines(s *Set, hashes *uint64, n int)
+TEXT ·prepareLines(SB), NOSPLIT, $0-24
+	MOVQ s+0(FP), DI
+	MOVQ hashes+8(FP), SI
+	MOVQ n+16(FP), CX
+	MOVQ Set_lines(DI), R9
+	MOVQ Set_homes(DI), R10
+	TESTQ CX, CX
+	JLE  done
+
+loop:
+	MOVQ       (SI), AX
+	MULQ       R10
+	SHLQ       $6, DX
+	PREFETCHT0 (R9)(DX*1)
+	ADDQ       $8, SI
+	DECQ       CX
+	JNZ        loop
+
+done:
 	RET

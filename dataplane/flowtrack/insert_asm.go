@@ -6,3 +6,10 @@ package flowtrack
 //
 //go:noescape
 func insertLines(s *Set, hashes *uint64, results *Result, n int) int
+
+// prepareLines prefetches where the searches for hashes[0:n] begin.
+//
+//go:noescape
+func prepareLines(s *Set, hashes *uint64, n int)
+
+const prepareFetches = true

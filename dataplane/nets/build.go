@@ -167,11 +167,13 @@ func overlapsAny(sorted []netip.Prefix, p netip.Prefix) bool {
 // build makes the trie of rules, which are sorted by address, then length. An empty set is a trie that says Outside.
 func (t *trie) build(rules []rule) {
 	if len(rules) == 0 {
-		t.nodes = []node{{kind: kindFinal, base: uint32(Outside), leaf: uint32(Outside)}}
+		t.root = node{kind: kindFinal, base: uint32(Outside), leaf: uint32(Outside)}
+		t.nodes = []node{t.root}
 		return
 	}
 	t.nodes = make([]node, 1, len(rules))
 	t.fill(0, rules, 0, Outside)
+	t.root = t.nodes[0]
 	t.nodes, t.leaves, t.tables = slices.Clip(t.nodes), slices.Clip(t.leaves), slices.Clip(t.tables)
 }
 

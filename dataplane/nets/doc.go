@@ -7,5 +7,5 @@
 // What comes out of a lookup is an ID: a dense small integer that stands for one distinct (network, hostgroup) pair, so that
 // callers can keep per-place counters in a plain slice of NumPlaces elements. ID 0 is Outside.
 //
-// The package imports nothing of ours and never looks at packets; which direction two IDs make is the business of its callers.
+// Of packets the package knows the addresses alone (LookupAll); which direction two IDs make is the business of its callers.
 package nets

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/weir-ddos/weir/dataplane/wire"
 )
 
 func pfx(list ...string) (out []netip.Prefix) {
@@ -279,6 +281,31 @@ func compare(t *testing.T, s Spec, r *rand.Rand) {
 		if got, want := table.Place(id), naive(s, a); got != want {
 			t.Fatalf("%s: got %+v, want %+v\nnetworks %v\ngroups %v", a, got, want, s.Networks, s.Groups)
 		}
+	}
+	comparePackets(t, table, addrs, r)
+}
+
+// comparePackets holds LookupAll against Lookup: packets of one family, and IPv6 headers with any address in them.
+func comparePackets(t *testing.T, table *Table, addrs []netip.Addr, r *rand.Rand) {
+	t.Helper()
+	packets := make([]wire.IP, len(addrs))
+	for i := range packets {
+		src, dst := addrs[i], addrs[r.IntN(len(addrs))]
+		packets[i] = wire.IP{Src: src.As16(), Dst: dst.As16(), Version: 6}
+		if src.Is4() && dst.Is4() && i%8 > 0 {
+			packets[i].Version = 4
+		}
+	}
+	ends := make([]Ends, len(packets)+1)
+	table.LookupAll(packets, ends)
+	for i := range packets {
+		ip := &packets[i]
+		if want := (Ends{table.Lookup(&ip.Src), table.Lookup(&ip.Dst)}); ends[i] != want {
+			t.Fatalf("version %d, %x to %x: %+v, want %+v", ip.Version, ip.Src, ip.Dst, ends[i], want)
+		}
+	}
+	if ends[len(packets)] != (Ends{}) {
+		t.Error("wrote behind the last packet")
 	}
 }
 

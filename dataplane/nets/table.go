@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
+
+	"github.com/weir-ddos/weir/dataplane/wire"
 )
 
 // Table maps addresses to places. It is immutable; every method may be called from any goroutine.
@@ -19,6 +21,7 @@ type Table struct {
 // where all prefixes below agree it compares their common bits and jumps over them; where one is left it compares and ends.
 // Real tables (few distant blocks, dense inside) take two to four nodes, of which those often used stay in the cache.
 type trie struct {
+	root   node     // nodes[0]
 	nodes  []node   // the first is the root
 	tables []uint32 // a leaf ID, or a node's index | isNode
 	leaves []ID
@@ -54,11 +57,56 @@ type node struct {
 
 // Lookup returns the place of the address: 16 bytes, IPv4 as ::ffff:a.b.c.d. Hot: no allocation, no lock.
 func (t *Table) Lookup(a *[16]byte) ID {
+	tree, word, lo := t.tree(a)
+	if tree.root.kind == kindFinal {
+		return tree.root.final(word)
+	}
+	return tree.lookup(word, lo)
+}
+
+// Ends are the places of a packet's source and destination.
+type Ends struct{ Src, Dst ID }
+
+// LookupAll looks up the addresses of packets and writes their places to ends, as many. It answers as Lookup does.
+func (t *Table) LookupAll(packets []wire.IP, ends []Ends) {
+	ends = ends[:len(packets)]
+	four, six := t.v4.root, t.v6.root // which answer for most, in registers
+	for i := range packets {
+		ip, e := &packets[i], &ends[i]
+		if ip.Version == 4 {
+			src, dst := uint64(binary.BigEndian.Uint32(ip.Src[12:]))<<32, uint64(binary.BigEndian.Uint32(ip.Dst[12:]))<<32
+			if four.kind == kindFinal {
+				e.Src, e.Dst = four.final(src), four.final(dst)
+			} else {
+				e.Src, e.Dst = t.v4.lookup(src, 0), t.v4.lookup(dst, 0)
+			}
+			continue
+		}
+		src, dst := binary.BigEndian.Uint64(ip.Src[:8]), binary.BigEndian.Uint64(ip.Dst[:8])
+		if six.kind == kindFinal && src != 0 && dst != 0 { // none that is v4-mapped
+			e.Src, e.Dst = six.final(src), six.final(dst)
+		} else {
+			e.Src, e.Dst = t.Lookup(&ip.Src), t.Lookup(&ip.Dst)
+		}
+	}
+}
+
+// tree is where an address is looked up, and its two halves there.
+func (t *Table) tree(a *[16]byte) (tree *trie, word, lo uint64) {
 	hi, lo := binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:])
 	if hi == 0 && lo>>32 == 0xffff {
-		return t.v4.lookup(lo<<32, 0)
+		return &t.v4, lo << 32, 0
 	}
-	return t.v6.lookup(hi, lo)
+	return &t.v6, hi, lo
+}
+
+// final is what a node of kindFinal says.
+func (n *node) final(word uint64) ID {
+	id := n.base
+	if (word^n.vec)>>(n.shift&63) != 0 { // no jump: a conditional move, as the outcome is anyone's guess
+		id = n.leaf
+	}
+	return ID(id)
 }
 
 func (t *trie) lookup(word, lo uint64) ID {

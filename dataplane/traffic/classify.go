@@ -34,14 +34,14 @@ var directions = [4]Direction{Other, Incoming, Outgoing, Internal}
 
 // DirectionOf is the direction of a packet whose addresses lie at these places.
 func DirectionOf(src, dst nets.ID) Direction {
-	i := 0
+	i := uint(0)
 	if src != nets.Outside {
 		i = 2
 	}
 	if dst != nets.Outside {
 		i++
 	}
-	return directions[i]
+	return directions[i%4]
 }
 
 // Family is 0 for IPv4 and 1 for IPv6: the first index of totals.

@@ -1,9 +1,6 @@
 package traffic
 
-import (
-	"github.com/weir-ddos/weir/dataplane/arena"
-	"github.com/weir-ddos/weir/dataplane/nets"
-)
+import "github.com/weir-ddos/weir/dataplane/nets"
 
 // Combining says how the rows of one table are added to another.
 type Combining struct {
@@ -21,7 +18,6 @@ const combineBatch = 64
 // Combine adds the rows of src, which is not changed. Both tables must have the same seed.
 func (t *Table) Combine(src *Table, c *Combining) {
 	var charges [combineBatch]Charge
-	var addrs [combineBatch]uintptr
 	for from := 0; from < src.count; from += combineBatch {
 		rows := src.rows[from:min(from+combineBatch, src.count)]
 		for i := range rows {
@@ -33,10 +29,8 @@ func (t *Table) Combine(src *Table, c *Combining) {
 				ch.Set(&a, c.Relocate(&a), r.direction())
 			}
 		}
-		t.prepare(charges[:len(rows)], addrs[:])
-		arena.Prefetch(&addrs[0], len(rows))
-		t.locate(charges[:len(rows)], addrs[:])
-		arena.Prefetch(&addrs[0], len(rows))
+		t.prepareFetch(charges[:len(rows)])
+		t.locate(charges[:len(rows)])
 		for i := range rows {
 			t.combineRow(src, from+i, &charges[i], c)
 		}

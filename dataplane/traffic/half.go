@@ -81,7 +81,16 @@ func (h *Half) Overflow(place nets.ID, d Direction) *Sum {
 func (h *Half) Prepare(charges []Charge, addrs []uintptr) { h.table.prepare(charges, addrs) }
 
 // Locate finds or starts the rows of prepared charges and fills addrs, as many, for arena.Prefetch: Add goes there.
-func (h *Half) Locate(charges []Charge, addrs []uintptr) { h.table.locate(charges, addrs) }
+func (h *Half) Locate(charges []Charge, addrs []uintptr) {
+	h.table.locate(charges)
+	h.table.rowAddrs(charges, addrs)
+}
+
+// PrepareFetch is Prepare and the prefetch after it.
+func (h *Half) PrepareFetch(charges []Charge) { h.table.prepareFetch(charges) }
+
+// LocateFetch is Locate and the prefetch after it.
+func (h *Half) LocateFetch(charges []Charge) { h.table.locate(charges) }
 
 // Add makes the additions of located charges.
 func (h *Half) Add(charges []Charge) {

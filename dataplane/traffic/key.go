@@ -3,6 +3,8 @@ package traffic
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"github.com/weir-ddos/weir/dataplane/wire"
 )
 
 // Seed keys every hash of one process. All shards share it. It must be random, so that nobody outside can choose
@@ -39,4 +41,16 @@ func (s *Seed) HashFlow(src, dst *[16]byte, proto uint8, ports uint32) uint64 {
 	hi, lo := bits.Mul64(h0^l0+s[3]^(uint64(ports)<<8|uint64(proto)), bits.RotateLeft64(h1^l1, 32)^s[0])
 	hi, lo = bits.Mul64(hi^lo^s[1], s[0])
 	return hi ^ lo
+}
+
+// hashEach is HashFlows in Go.
+func (s *Seed) hashEach(packets []wire.IP, hashes []uint64) (n int) {
+	hashes = hashes[:len(packets)]
+	for i := range packets {
+		if ip := &packets[i]; ip.HasPorts {
+			hashes[n] = s.HashFlow(&ip.Src, &ip.Dst, ip.Proto, uint32(ip.SrcPort)<<16|uint32(ip.DstPort))
+			n++
+		}
+	}
+	return n
 }

@@ -3,7 +3,9 @@
 package traffic
 
 // locateLines is locateOne for charges[0:n], up to one whose line has no entry of its fingerprint, or several: it returns how many it
-// has done.
+// has done. It prefetches their rows.
 //
 //go:noescape
-func locateLines(t *Table, charges *Charge, addrs *uintptr, n int) int
+func locateLines(t *Table, charges *Charge, n int) int
+
+const locateFetches = true

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"math/bits"
 
+	"golang.org/x/sys/cpu"
+
 	"github.com/weir-ddos/weir/dataplane/arena"
 	"github.com/weir-ddos/weir/dataplane/nets"
 )
@@ -50,7 +52,8 @@ type Table struct {
 
 	rowsAt, indexAt uintptr // for prefetching only
 	memory          *arena.Arena
-	resident        int // rows that have been used or touched
+	resident        int  // rows that have been used or touched
+	avx512          bool // whether assembly may use it
 
 	spills []spill
 	lost   Counter // spilled counts that found the list full
@@ -89,6 +92,7 @@ func (t *Table) init(a *arena.Arena, seed Seed, limit int) error {
 	t.homes, t.seed, t.tag, t.epoch = uint64(homes), seed, 1, 1
 	t.rowOf = 1<<bits.Len(uint(limit-1)) - 1
 	t.rowsAt, t.indexAt = arena.Address(t.rows), arena.Address(t.index)
+	t.avx512 = cpu.X86.HasAVX512VL
 	t.spills = make([]spill, 0, maxSpills)
 	if a.Prefault {
 		t.resident = limit
@@ -143,6 +147,39 @@ func (t *Table) prepare(charges []Charge, addrs []uintptr) {
 	}
 }
 
+// prepareEach is prepareFetch in Go.
+func (t *Table) prepareEach(charges []Charge) {
+	var addrs [fetchBatch]uintptr
+	for len(charges) > 0 {
+		part := charges[:min(fetchBatch, len(charges))]
+		t.prepare(part, addrs[:])
+		arena.Prefetch(&addrs[0], len(part))
+		charges = charges[len(part):]
+	}
+}
+
+// fetchRows prefetches the rows of located charges.
+func (t *Table) fetchRows(charges []Charge) {
+	var addrs [fetchBatch]uintptr
+	for len(charges) > 0 {
+		part := charges[:min(fetchBatch, len(charges))]
+		t.rowAddrs(part, addrs[:])
+		arena.Prefetch(&addrs[0], len(part))
+		charges = charges[len(part):]
+	}
+}
+
+// rowAddrs writes where the rows of located charges are.
+func (t *Table) rowAddrs(charges []Charge, addrs []uintptr) {
+	addrs = addrs[:len(charges)]
+	for i := range charges {
+		addrs[i] = t.rowsAt + uintptr(charges[i].row)*rowSize
+	}
+}
+
+// fetchBatch is how many lines are prefetched at once.
+const fetchBatch = 64
+
 // lineSize is the size of an index line.
 const lineSize = lanes * 4
 
@@ -153,18 +190,19 @@ func (t *Table) search(c *Charge) uint32 {
 	return c.row
 }
 
-// locate finds each charge's row by its fingerprint, or starts it, and writes the rows' addresses for prefetching.
+// locate finds each charge's row by its fingerprint, or starts it, and prefetches the row.
 // A fingerprint can lie: add compares the key.
-func (t *Table) locate(charges []Charge, addrs []uintptr) {
-	addrs = addrs[:len(charges)]
-	for len(charges) > 0 {
-		n := locateLines(t, &charges[0], &addrs[0], len(charges))
-		charges, addrs = charges[n:], addrs[n:]
+func (t *Table) locate(all []Charge) {
+	for charges := all; len(charges) > 0; {
+		n := locateLines(t, &charges[0], len(charges))
+		charges = charges[n:]
 		if len(charges) > 0 {
 			t.locateOne(&charges[0])
-			addrs[0] = t.rowsAt + uintptr(charges[0].row)*rowSize
-			charges, addrs = charges[1:], addrs[1:]
+			charges = charges[1:]
 		}
+	}
+	if !locateFetches {
+		t.fetchRows(all)
 	}
 }
 

@@ -12,8 +12,9 @@ var (
 //
 // A tunnel that the Charge settings do not look into is not parsed at all, so what is broken inside it shows only with Trace.
 func (d *Decoder) Decode(lt LinkType, b []byte, h *Headers) Code {
-	if lt == LinkEthernet && !d.Trace && d.plain(b, h) {
+	if lt == LinkEthernet && !d.Trace && d.Plain(b, &h.Outer) {
+		h.state = headerState{n: 1}
 		return OK
 	}
-	return d.walk(lt, b, h)
+	return d.Walk(lt, b, h)
 }

@@ -34,8 +34,8 @@ type walker struct {
 	settled bool
 }
 
-// walk is the complete decoder.
-func (d *Decoder) walk(lt LinkType, b []byte, h *Headers) Code {
+// Walk is the complete decoder.
+func (d *Decoder) Walk(lt LinkType, b []byte, h *Headers) Code {
 	h.state = headerState{}
 	h.Outer.Version = 0
 	w := walker{b: b, d: d, h: h}

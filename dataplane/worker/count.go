@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"github.com/weir-ddos/weir/dataplane/arena"
 	"github.com/weir-ddos/weir/dataplane/flowtrack"
 	"github.com/weir-ddos/weir/dataplane/nets"
 	"github.com/weir-ddos/weir/dataplane/port"
@@ -16,24 +15,37 @@ const (
 	maxCharges = 2 * maxHeaders
 	// So many frames are decoded while the memory that the ones before will touch is on its way; a whole burst of prefetches
 	// at once would fill the processor's miss queue and be waited for.
-	chunk = 32
+	chunk      = 32
+	maxPackets = 2 * chunk
 )
 
-// flow is whom the flow of one charged header counts for.
-type flow struct {
-	first, charges uint8 // its charges
-	family         traffic.Family
-	dir            traffic.Direction
-	inTotal        bool // it is the header by which the frame is counted in the totals
-}
+// flow says whom the flow of one charged header counts for, in one word: the first of its charges, how many they are, family,
+// direction, and whether the frame is counted by this header in the totals.
+type flow uint32
+
+const (
+	flowCharges, flowDir, flowFamily = 8, 16, 24
+	flowTotal                        = 1 << 31
+)
+
+// frame is the frame of a packet in one word: its length on the wire, its number in the chunk, and whether this is the second header
+// that is charged, by which the totals do not count it.
+type frame uint64
+
+const (
+	frameNumber = 32
+	frameSecond = 1 << 63
+)
 
 // scratch is the pointer-free memory between the passes.
 type scratch struct {
+	packets  [maxPackets]wire.IP // the charged headers of a chunk
+	frames   [maxPackets]frame   // of the packets
+	ends     [maxPackets]nets.Ends
 	charges  [maxCharges]traffic.Charge
 	hashes   [maxHeaders]uint64 // of flows
 	flows    [maxHeaders]flow
 	results  [maxHeaders]flowtrack.Result
-	addrs    [6 * chunk]uintptr
 	ncharges uint
 	nflows   uint
 }
@@ -50,11 +62,7 @@ func (w *Worker) count(h *traffic.Half, b *port.Burst, lt wire.LinkType) {
 		w.ahead(h, set, b.Frames[at:min(at+chunk, b.N)], lt)
 	}
 	charges, hashes := s.charges[:s.ncharges], s.hashes[:s.nflows]
-	for at := 0; at < len(charges); at += chunk {
-		part := charges[at:min(at+chunk, len(charges))]
-		h.Locate(part, s.addrs[:])
-		arena.Prefetch(&s.addrs[0], len(part))
-	}
+	h.LocateFetch(charges)
 	if set != nil {
 		set.InsertAll(hashes, s.results[:])
 		w.flows(h)
@@ -65,86 +73,106 @@ func (w *Worker) count(h *traffic.Half, b *port.Burst, lt wire.LinkType) {
 // ahead decodes a chunk of a burst and prefetches what it will be looked up in.
 func (w *Worker) ahead(h *traffic.Half, set *flowtrack.Set, frames []port.Frame, lt wire.LinkType) {
 	s := &w.scratch
-	charges, flows := s.ncharges, s.nflows
-	w.decode(h, frames, lt, set != nil)
-	h.Prepare(s.charges[charges:s.ncharges], s.addrs[:])
-	n := s.ncharges - charges
-	if set != nil {
-		set.Prepare(s.hashes[flows:s.nflows], s.addrs[n:])
-		n += s.nflows - flows
+	packets := s.packets[:w.decode(h, frames, lt)]
+	if w.probe != nil {
+		w.keep(h, packets, frames, lt)
 	}
-	arena.Prefetch(&s.addrs[0], int(n))
+	h.Nets().LookupAll(packets, s.ends[:])
+	at := s.ncharges
+	w.charge(h, packets)
+	h.PrepareFetch(s.charges[at:s.ncharges])
+	if set != nil {
+		hashes := s.hashes[s.nflows:]
+		n := w.seed.HashFlows(packets, hashes)
+		set.PrepareFetch(hashes[:n])
+		s.nflows += uint(n)
+	}
 }
 
-// decode is the first pass: from frames to what they add, without touching a row.
-func (w *Worker) decode(h *traffic.Half, frames []port.Frame, lt wire.LinkType, flows bool) {
-	table := h.Nets()
-	var targets *probe.Targets
-	sampled := -1
-	if w.probe != nil {
-		targets, sampled = w.probe.Targets(), w.probe.Sampled(len(frames))
+// decode is the first pass: from frames to packets. It returns their number.
+func (w *Worker) decode(h *traffic.Half, frames []port.Frame, lt wire.LinkType) uint {
+	s := &w.scratch
+	h.Frames += uint64(len(frames))
+	h.Codes[wire.OK] += uint64(len(frames)) // but for those that odd sees
+	for i := range frames {
+		h.Bytes += uint64(frames[i].WireLen)
 	}
-	var bytes uint64
+	n := uint(0)
 	for i := range frames {
 		f := &frames[i]
-		bytes += uint64(f.WireLen)
-		code := w.decoder.Decode(lt, f.Data, &w.headers)
-		h.Codes[code]++
-		if !code.Addressed() {
-			continue
-		}
-		ip, second := w.headers.Charged()
-		w.header(h, table, ip, f.WireLen, flows, true)
-		if second != nil {
-			w.header(h, table, second, f.WireLen, flows, false)
-		}
-		if targets != nil || i == sampled {
-			w.evidenceOf(h, ip, second, f, lt, targets, i == sampled)
+		s.frames[n%maxPackets] = frame(f.WireLen) | frame(i)<<frameNumber
+		if lt == wire.LinkEthernet && w.decoder.Plain(f.Data, &s.packets[n%maxPackets]) {
+			n++
+		} else {
+			n = w.odd(h, f, lt, n)
 		}
 	}
-	h.Frames += uint64(len(frames))
-	h.Bytes += bytes
+	return n
 }
 
-// header notes what one IP header adds. The remainders change nothing and save bounds checks.
-func (w *Worker) header(h *traffic.Half, table *nets.Table, ip *wire.IP, wireLen uint32, flows, inTotal bool) {
+// odd decodes any frame as packet n, and maybe n+1. It returns the number of the next.
+func (w *Worker) odd(h *traffic.Half, f *port.Frame, lt wire.LinkType, n uint) uint {
 	s := &w.scratch
-	src, dst := table.Lookup(&ip.Src), table.Lookup(&ip.Dst)
-	dir := traffic.DirectionOf(src, dst)
-	class := traffic.ClassOf(ip.Proto, ip.TCPFlags, ip.Fragment)
-	if w.bytesIP {
-		wireLen = ip.Length
+	code := w.decoder.Walk(lt, f.Data, &w.headers)
+	h.Codes[wire.OK]--
+	h.Codes[code]++
+	if !code.Addressed() {
+		return n
 	}
-	family := traffic.IPv6
-	if ip.Version == 4 {
-		family = traffic.IPv4
+	ip, second := w.headers.Charged()
+	word := s.frames[n%maxPackets]
+	s.packets[n%maxPackets] = *ip
+	if n++; second != nil {
+		s.packets[n%maxPackets], s.frames[n%maxPackets] = *second, word|frameSecond
+		n++
 	}
-	if inTotal {
-		c := &h.Totals[family][dir].Cells[class]
-		c.Packets++
-		c.Bytes += uint64(wireLen)
+	return n
+}
+
+// charge is the second pass: it notes what packets add to whom.
+func (w *Worker) charge(h *traffic.Half, packets []wire.IP) {
+	s := &w.scratch
+	n, nflows := s.ncharges, s.nflows
+	for i := range packets {
+		ip, frame, ends := &packets[i], s.frames[i%maxPackets], s.ends[i%maxPackets]
+		dir := traffic.DirectionOf(ends.Src, ends.Dst)
+		class := traffic.ClassOf(ip.Proto, ip.TCPFlags, ip.Fragment)
+		length := uint32(frame)
+		if w.bytesIP {
+			length = ip.Length
+		}
+		family := traffic.IPv6
+		if ip.Version == 4 {
+			family = traffic.IPv4
+		}
+		note := flow(n) | flow(dir)<<flowDir | flow(family)<<flowFamily
+		if frame&frameSecond == 0 {
+			c := &h.Totals[family][dir].Cells[class]
+			c.Packets++
+			c.Bytes += uint64(length)
+			note |= flowTotal
+		}
+		in, out := w.policy.Rows(dir)
+		if in {
+			c := &s.charges[n%maxCharges]
+			c.Set(&ip.Dst, ends.Dst, traffic.Incoming)
+			c.Word, c.Class, c.NewFlows = traffic.OnePacket+uint64(length), class, 0
+			n++
+			note += 1 << flowCharges
+		}
+		if out {
+			c := &s.charges[n%maxCharges]
+			c.Set(&ip.Src, ends.Src, traffic.Outgoing)
+			c.Word, c.Class, c.NewFlows = traffic.OnePacket+uint64(length), class, 0
+			n++
+			note += 1 << flowCharges
+		}
+		s.flows[nflows%maxHeaders] = note
+		if ip.HasPorts {
+			nflows++
+		}
 	}
-	first := s.ncharges
-	in, out := w.policy.Rows(dir)
-	if in {
-		c := &s.charges[s.ncharges%maxCharges]
-		c.Set(&ip.Dst, dst, traffic.Incoming)
-		c.Word, c.Class, c.NewFlows = traffic.OnePacket+uint64(wireLen), class, 0
-		s.ncharges++
-	}
-	if out {
-		c := &s.charges[s.ncharges%maxCharges]
-		c.Set(&ip.Src, src, traffic.Outgoing)
-		c.Word, c.Class, c.NewFlows = traffic.OnePacket+uint64(wireLen), class, 0
-		s.ncharges++
-	}
-	if flows && ip.HasPorts {
-		k := s.nflows % maxHeaders
-		s.hashes[k] = w.seed.HashFlow(&ip.Src, &ip.Dst, ip.Proto, uint32(ip.SrcPort)<<16|uint32(ip.DstPort))
-		fl := &s.flows[k] // field by field: a literal is made on the stack a byte at a time and then waited for
-		fl.first, fl.charges, fl.family, fl.dir, fl.inTotal = uint8(first), uint8(s.ncharges-first), family, dir, inTotal
-		s.nflows++
-	}
+	s.ncharges = n
 }
 
 // flows credits new flows, between the prefetch of the rows and their use.
@@ -158,37 +186,45 @@ func (w *Worker) flows(h *traffic.Half) {
 			h.Saturated++
 			continue
 		}
-		f := &s.flows[k]
-		if f.inTotal {
-			h.Totals[f.family][f.dir].Flows++
+		f := s.flows[k]
+		if f&flowTotal != 0 {
+			h.Totals[f>>flowFamily&1][f>>flowDir&3].Flows++
 		}
-		for i := range f.charges {
-			s.charges[uint(f.first+i)%maxCharges].NewFlows = 1
+		for i := range uint(f >> flowCharges & 3) {
+			s.charges[(uint(f&0xff)+i)%maxCharges].NewFlows = 1
 		}
 	}
 }
 
-// evidenceOf keeps a packet that is wanted.
-func (w *Worker) evidenceOf(h *traffic.Half, ip, second *wire.IP, f *port.Frame, lt wire.LinkType, targets *probe.Targets, sampled bool) {
-	for _, ip := range [2]*wire.IP{ip, second} {
-		if ip == nil {
-			continue
-		}
-		for _, side := range [2]traffic.Direction{traffic.Incoming, traffic.Outgoing} {
-			addr := &ip.Dst
-			if side == traffic.Outgoing {
-				addr = &ip.Src
-			}
-			if targets != nil {
-				if t := targets.Match(addr, side); t >= 0 {
-					w.probe.Take(h.Index(), targets, t, addr, side, f, lt)
-				}
-			}
-		}
-	}
-	if !sampled {
+// keep keeps those of packets that are wanted.
+func (w *Worker) keep(h *traffic.Half, packets []wire.IP, frames []port.Frame, lt wire.LinkType) {
+	targets, sampled := w.probe.Targets(), w.probe.Sampled(len(frames))
+	if targets == nil && sampled < 0 {
 		return
 	}
+	for i := range packets {
+		ip, word := &packets[i], w.scratch.frames[i%maxPackets]
+		number := int(uint8(word >> frameNumber))
+		f := &frames[number]
+		if targets != nil {
+			w.evidenceOf(h, &ip.Dst, traffic.Incoming, f, lt, targets)
+			w.evidenceOf(h, &ip.Src, traffic.Outgoing, f, lt, targets)
+		}
+		if number == sampled && word&frameSecond == 0 {
+			w.sample(h, ip, f, lt)
+		}
+	}
+}
+
+// evidenceOf keeps a packet of a target.
+func (w *Worker) evidenceOf(h *traffic.Half, addr *[16]byte, side traffic.Direction, f *port.Frame, lt wire.LinkType, targets *probe.Targets) {
+	if t := targets.Match(addr, side); t >= 0 {
+		w.probe.Take(h.Index(), targets, t, addr, side, f, lt)
+	}
+}
+
+// sample keeps any packet.
+func (w *Worker) sample(h *traffic.Half, ip *wire.IP, f *port.Frame, lt wire.LinkType) {
 	addr, side := &ip.Dst, traffic.Incoming
 	switch traffic.DirectionOf(h.Nets().Lookup(&ip.Src), h.Nets().Lookup(&ip.Dst)) {
 	case traffic.Outgoing:

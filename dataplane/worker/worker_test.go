@@ -340,6 +340,52 @@ func TestGarbageIsConserved(t *testing.T) {
 	}
 }
 
+// TestBurstsOfAllKinds: bursts in which frames that the shortcut takes stand beside tunnels that charge two headers, packets without
+// ports and garbage count the same, frame by frame, as one by one.
+func TestBurstsOfAllKinds(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(21, 21))
+	charging := func(_ *Config, d *Deps) {
+		d.Decoder = new(wire.Decoder)
+		d.Decoder.Charge[wire.TunnelGRE] = wire.ChargeBoth
+	}
+	var kinds [][]byte
+	for _, f := range families {
+		kinds = append(kinds,
+			ip(f.theirs, f.ours).UDP(1, 2).Payload(20).Bytes(), ip(f.ours, f.theirs).TCP(3, 4, 2).Bytes(), ip(f.ours, f.ours2).UDP(5, 6).Bytes(),
+			ip(f.theirs, f.far).UDP(7, 8).Bytes(), f.icmp(ip(f.theirs, f.ours)).Bytes(), ip(f.theirs, f.ours).UDP(9, 10).Bytes()[:16],
+			ip(f.theirs, f.ours).GRE().IP(netip.MustParseAddr(f.far), netip.MustParseAddr(f.ours2)).UDP(11, 12).Payload(50).Bytes(),
+			ip(f.ours, f.ours2).GRE().IP(netip.MustParseAddr(f.ours2), netip.MustParseAddr(f.ours)).TCP(13, 14, 16).Bytes())
+	}
+	for range 50 {
+		var frames [][]byte
+		for range 1 + r.IntN(200) {
+			frames = append(frames, kinds[r.IntN(len(kinds))])
+		}
+		together, single := newWorker(t, charging), newWorker(t, charging)
+		got := process(t, together, frames...)
+		var b port.Burst
+		for _, f := range frames {
+			b.N, b.Frames[0] = 1, port.Frame{Data: f, WireLen: uint32(len(f))}
+			single.Process(&b, wire.LinkEthernet)
+		}
+		want := process(t, single)
+		if got.Totals != want.Totals || got.Codes != want.Codes || got.Frames != want.Frames || got.Bytes != want.Bytes {
+			t.Fatalf("%d frames: %+v %v, want %+v %v", len(frames), got.Totals, got.Codes, want.Totals, want.Codes)
+		}
+		for _, f := range families {
+			for _, a := range []string{f.ours, f.ours2, f.theirs} {
+				for _, side := range []traffic.Direction{traffic.Incoming, traffic.Outgoing} {
+					g, w := row(got, a, side), row(want, a, side)
+					if (g == nil) != (w == nil) || g != nil && *g != *w {
+						t.Fatalf("%s %v: %+v, want %+v", a, side, g, w)
+					}
+				}
+			}
+		}
+	}
+}
+
 func FuzzProcess(f *testing.F) {
 	for _, x := range families {
 		f.Add(ip(x.theirs, x.ours).UDP(1, 2).Bytes(), uint8(0))

@@ -25,7 +25,7 @@ var hot = []string{
 	"dataplane/wire/decode.go", "dataplane/wire/headers.go", "dataplane/wire/ip.go", "dataplane/wire/l2tp.go", "dataplane/wire/link.go",
 	"dataplane/wire/plain.go", "dataplane/wire/tunnel.go", "dataplane/wire/walker.go",
 	"dataplane/nets/table.go", "dataplane/flowtrack/flowtrack.go",
-	"dataplane/traffic/classify.go", "dataplane/traffic/half.go", "dataplane/traffic/key.go", "dataplane/traffic/table.go",
+	"dataplane/traffic/classify.go", "dataplane/traffic/half.go", "dataplane/traffic/key.go", "dataplane/traffic/prepare_asm.go", "dataplane/traffic/table.go",
 	"dataplane/worker/count.go",
 }
 
