@@ -25,6 +25,7 @@ import (
 	"github.com/weir-ddos/weir/bench/alone"
 	"github.com/weir-ddos/weir/bench/cable"
 	"github.com/weir-ddos/weir/bench/flows"
+	"github.com/weir-ddos/weir/bench/versus"
 )
 
 // bench is what scenarios get and give.
@@ -68,6 +69,7 @@ func main() {
 	alone.Child()
 	cable.Child()
 	flows.Child()
+	versus.Child()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

@@ -7,5 +7,6 @@
 // does to bring frames into a ring happens on the sender's processor and is in nobody's figure.
 //
 // Everything runs in the namespaces of a tools/lab and in its directory: FastNetMon and the others write nowhere else. After each
-// measurement the package looks that no process and no XDP program was left. A Bench belongs to one goroutine.
+// measurement the package looks that no process and no XDP program was left. A Bench belongs to one goroutine. Whoever makes one calls
+// cable.Child and Child first.
 package versus

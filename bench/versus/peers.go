@@ -17,8 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/weir-ddos/weir/bench/cable"
 	"github.com/weir-ddos/weir/tools/lab"
 )
@@ -103,13 +101,7 @@ func startTestpmd(ctx context.Context, b *Bench, _ Scenario) (*receiver, error) 
 // nobody. For AF_XDP it needs an object file that its package has not (see microcode), and it polls its socket and not the processor.
 func fastNetMon(name, label, engine string, flows bool) Side {
 	return Side{
-		Name: name, Label: label, Kind: Peer, Periodic: true, missing: func(c Config) string {
-			why := program("fastnetmon", "fastnetmon")(c)
-			if why == "" && engine == "afxdp" {
-				why = locked()
-			}
-			return why
-		},
+		Name: name, Label: label, Kind: Peer, Periodic: true, missing: program("fastnetmon", "fastnetmon"),
 		version: func(ctx context.Context, c Config) string {
 			return strings.Replace(firstLine("fastnetmon", "--version")(ctx, c), "Version:", "FastNetMon", 1)
 		},
@@ -117,15 +109,6 @@ func fastNetMon(name, label, engine string, flows bool) Side {
 			return b.startFastNetMon(ctx, sc, engine, flows)
 		},
 	}
-}
-
-// locked says why FastNetMon would not open AF_XDP here: it wants to lock as much memory as it likes, and gives up when it may not. Programs
-// that this one starts may when it may.
-func locked() string {
-	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}); err != nil {
-		return "FastNetMon gives up where it may not raise RLIMIT_MEMLOCK (CAP_SYS_RESOURCE)"
-	}
-	return ""
 }
 
 // packaged is the configuration that the package installs.
@@ -140,8 +123,16 @@ func (b *Bench) startFastNetMon(ctx context.Context, sc Scenario, engine string,
 	if err := writeFastNetMon(dir, string(shipped), sc, engine, flows); err != nil {
 		return nil, err
 	}
-	p, err := b.launch("fastnetmon", "--configuration_file", filepath.Join(dir, "fastnetmon.conf"),
-		"--log_file", filepath.Join(dir, "log"), "--disable_pid_logic")
+	command := []string{"fastnetmon"}
+	if engine == "afxdp" {
+		exe, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		command = []string{"env", lockedKey + "=1", exe, "fastnetmon"} // Child
+	}
+	p, err := b.launch(append(command, "--configuration_file", filepath.Join(dir, "fastnetmon.conf"),
+		"--log_file", filepath.Join(dir, "log"), "--disable_pid_logic")...)
 	if err != nil {
 		return nil, err
 	}

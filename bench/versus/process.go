@@ -50,11 +50,11 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// launch starts a program.
-func (b *Bench) launch(name string, args ...string) (*process, error) {
+// launch starts a program, with its arguments behind its name.
+func (b *Bench) launch(command ...string) (*process, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{cancel: cancel, done: make(chan struct{})}
-	p.cmd = b.lab.App.Command(ctx, "taskset", append([]string{"-c", strconv.Itoa(cable.ReceiverCPU()), name}, args...)...)
+	p.cmd = b.lab.App.Command(ctx, "taskset", append([]string{"-c", strconv.Itoa(cable.ReceiverCPU())}, command...)...)
 	p.cmd.Dir = b.lab.Dir
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	var err error
@@ -75,7 +75,7 @@ func (b *Bench) launch(name string, args ...string) (*process, error) {
 	}()
 	if err := <-started; err != nil {
 		cancel()
-		return nil, fmt.Errorf("start %s: %w", name, err)
+		return nil, fmt.Errorf("start %s: %w", command[0], err)
 	}
 	return p, nil
 }

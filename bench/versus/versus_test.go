@@ -18,6 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	Child()
 	cable.Child()
 	os.Exit(m.Run())
 }
