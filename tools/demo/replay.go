@@ -267,6 +267,7 @@ func (d *replayed) observe(at time.Time, v *engine.View) {
 		}
 	}
 	o := d.sample(v)
+	o.played = d.wall(at)
 	d.takeRoutes(o)
 	full := o.at.Sub(d.shownAt) >= sampleEvery
 	if full {

@@ -19,7 +19,9 @@ type rate struct{ pps, mbps float64 }
 type sample struct {
 	at      time.Time
 	in, out rate
-	// incidents are all, those that are over included; their times are of the same clock as at.
+	// played is when the moment of a capture was due, zero when live: a machine that is held up is late.
+	played time.Time
+	// incidents are all, those that are over included; their times are of the same clock as played, or live as at.
 	incidents []api.Incident
 	// routes are what the router has from the appliance, read at routesAt; nil while it has not been asked.
 	routes   []routertest.Route
@@ -177,9 +179,12 @@ func (st *story) listen(a *attack, o *sample, i int) {
 	if i >= 0 && o.incidents[i].LastBreach.After(a.why.LastBreach) {
 		a.why.LastBreach = o.incidents[i].LastBreach
 	}
-	last := a.why.LastBreach
+	last, now := a.why.LastBreach, o.at
+	if !o.played.IsZero() {
+		now = o.played
+	}
 	switch {
-	case a.over.IsZero() && (i < 0 || o.at.Sub(last) > silence):
+	case a.over.IsZero() && (i < 0 || now.Sub(last) > silence):
 		a.over = last
 		st.act(o.at, cyan, "OVER", "the attack on %s is over", a.addr)
 	case !a.over.IsZero() && last.After(a.over) && a.gone.IsZero():

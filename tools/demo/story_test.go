@@ -163,6 +163,13 @@ func TestVictimsThatOnlyTheDetectorKnows(t *testing.T) {
 	if !strings.Contains(out.String(), "10.0.0.2 is attacked again") || !st.attacks[2].over.IsZero() {
 		t.Errorf("an attack that goes on was not noticed\n%s", out.String())
 	}
+	// A machine that was held up for ten seconds plays late; the attack goes on all the same.
+	overs := strings.Count(out.String(), "10.0.0.2 is over")
+	all[2].LastBreach = now.Add(3 * time.Second)
+	st.observe(&sample{at: now.Add(13 * time.Second), played: now.Add(3 * time.Second), incidents: all})
+	if strings.Count(out.String(), "10.0.0.2 is over") != overs {
+		t.Errorf("a delay was taken for the end of an attack\n%s", out.String())
+	}
 }
 
 // TestScan: what the screen is scaled by, known before the capture is played.
