@@ -115,7 +115,10 @@ func TestKeep(t *testing.T) {
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.NumCPU())))
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection takes turns, and may
-	const often, limit = 5, 900 * time.Millisecond // of a second, the kernel leaves others a twentieth
+	const (
+		often = 5
+		limit = 900 * time.Millisecond // of a second, the kernel leaves others a twentieth
+	)
 	var list []string
 	judged := false
 	for range 5 {
