@@ -108,7 +108,7 @@ func spin(t *testing.T, keep bool, often int, limit time.Duration) (int, time.Du
 	return taken, polled
 }
 
-// TestKeep polls until the thread has lost its turn ten times, and as long again with Keep.
+// TestKeep polls until the thread has lost its turn five times, and as long again with Keep.
 func TestKeep(t *testing.T) {
 	if err := Check(); err != nil {
 		t.Fatal(err)
