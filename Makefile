@@ -111,12 +111,15 @@ test-dpdk: ## the cgo drivers, and the product built with them, on virtual devic
 	$(GO) test -tags dpdk,pcap -count=1 -timeout 5m $(DPDK_TESTED); \
 	$(GO) test -tags dpdk,pcap -count=1 -timeout 5m ./bench/dpdk/...
 
-.PHONY: build-snabb test-snabb
+.PHONY: build-snabb install-snabb test-snabb
 
 build-snabb: ## bin/weir-firehose.so: the library that Snabb loads, by cgo
 	@tools/setup/debian.sh gcc libc6-dev
 	CGO_ENABLED=1 $(GO) build -tags snabb -buildmode=c-shared -trimpath -ldflags '-s -w' -o $(BIN)/weir-firehose.so ./dataplane/port/snabb/firehose
 	@rm -f $(BIN)/weir-firehose.h
+
+install-snabb: build-snabb ## /usr/lib/weir/weir-firehose.so, for: snabb firehose -i PCIADDRESS /usr/lib/weir/weir-firehose.so
+	install -D -m 755 $(BIN)/weir-firehose.so $(DESTDIR)/usr/lib/weir/weir-firehose.so
 
 test-snabb: ## the library in a loop like Snabb's
 	@tools/setup/debian.sh gcc libc6-dev luajit

@@ -18,10 +18,17 @@ func Run(args []string, _, stderr io.Writer) int {
 	fl := flag.NewFlagSet("weir run", flag.ContinueOnError)
 	fl.SetOutput(stderr)
 	path := fl.String("c", config.DefaultPath, "the configuration `FILE`")
+	fl.Usage = func() {
+		fmt.Fprintln(stderr, "usage: weir run -c FILE")
+		fl.PrintDefaults()
+	}
 	if err := fl.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
-	} else if err != nil || fl.NArg() > 0 {
-		fmt.Fprintln(stderr, "usage: weir run -c FILE")
+	} else if err != nil {
+		return 2
+	}
+	if fl.NArg() > 0 {
+		fl.Usage()
 		return 2
 	}
 	text, err := config.ReadFile(*path)
