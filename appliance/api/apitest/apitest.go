@@ -376,7 +376,7 @@ func (a *Appliance) Ports() []api.Port {
 		Link: &api.Link{State: "up", Mbps: 10000, MTU: 1500, Address: "02:00:00:00:00:01", Driver: "ixgbe"},
 		Workers: []api.Worker{
 			{
-				Name: "eth1/0", Queues: []int{0}, CPU: 3, Node: 0, Idle: "spin", Busy: 0.25, LongestGap: 0.0061, Memory: 1 << 30,
+				Name: "eth1/0", Queues: []int{0}, CPU: 3, Node: 0, Idle: "spin", Busy: 0.25, LongestGap: 0.0061, Memory: 1 << 30, KeepsTurn: true,
 				Gaps: []api.Gap{{Below: 9.8e-6, Count: 1000000}, {Below: 19.5e-6, Count: 2000}, {Below: 5.001e-3, Count: 3}, {Below: 10e-3, Count: 1}, {}},
 			},
 			{Name: "eth1/1", Queues: []int{1}, CPU: -1, Node: -1, Idle: "sleep"},

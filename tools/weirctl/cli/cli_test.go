@@ -85,9 +85,9 @@ edge1  192.0.2.251  64500  established  2026-03-01 12:00:00      0  ipv4-unicast
 	want(t, r, 0, `device  driver  mode          link    queues  received  dropped  packets/s  Mbit/s  state
 eth1    afxdp   native, copy  up 10G       2        30        1    100,000   80.00  ok
 
-worker  cpu  node  idle     busy  longest gap  gaps <10us  10-80us  80-640us  0.6-5ms  5ms and more
-eth1/0    3     0  spin   25.0 %        6.1ms   1,000,000    2,000         0        3             1
-eth1/1  any     -  sleep   0.0 %           0s           0        0         0        0             0
+worker  cpu  node  idle   keeps turn    busy  longest gap  gaps <10us  10-80us  80-640us  0.6-5ms  5ms and more
+eth1/0    3     0  spin   yes         25.0 %        6.1ms   1,000,000    2,000         0        3             1
+eth1/1  any     -  sleep  no           0.0 %           0s           0        0         0        0             0
 
 eth1: kernel driver ixgbe; MTU 1500; 02:00:00:00:00:01; the driver counts rx_ring_full 1
 queue   worker  received  bytes  dropped

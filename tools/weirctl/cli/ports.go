@@ -40,6 +40,7 @@ type workerView struct {
 	CPU    int     `json:"cpu"`
 	Node   int     `json:"node"`
 	Idle   string  `json:"idle"`
+	Keeps  bool    `json:"keeps_turn"`
 	Busy   float64 `json:"busy"`
 	Gap    float64 `json:"longest_gap_seconds"`
 	Gaps   []struct {
@@ -116,7 +117,7 @@ func (s *session) printWorkers(list []portView) {
 	}
 	fmt.Fprintln(s.out)
 	s.table([]string{
-		"worker", ">cpu", ">node", "idle", ">busy", ">longest gap", ">gaps <10us", ">10-80us", ">80-640us", ">0.6-5ms", ">5ms and more",
+		"worker", ">cpu", ">node", "idle", "keeps turn", ">busy", ">longest gap", ">gaps <10us", ">10-80us", ">80-640us", ">0.6-5ms", ">5ms and more",
 	}, rows)
 }
 
@@ -129,7 +130,11 @@ func (w *workerView) row() []string {
 		node = strconv.Itoa(w.Node)
 	}
 	longest := time.Duration(w.Gap * float64(time.Second))
-	row := []string{w.Name, cpu, node, w.Idle, fmt.Sprintf("%.1f %%", 100*w.Busy), longest.Round(max(time.Microsecond/10, longest/1000)).String()}
+	keeps := "no"
+	if w.Keeps {
+		keeps = "yes"
+	}
+	row := []string{w.Name, cpu, node, w.Idle, keeps, fmt.Sprintf("%.1f %%", 100*w.Busy), longest.Round(max(time.Microsecond/10, longest/1000)).String()}
 	sums := make([]uint64, len(gapColumns)+1)
 	for _, g := range w.Gaps {
 		i := len(gapColumns)
