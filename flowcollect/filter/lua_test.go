@@ -238,7 +238,7 @@ func TestEndlessScripts(t *testing.T) {
 				t.Error("dropped")
 			}
 			// A busy machine may take the processor away for long, so that this says no more than that it ends.
-			if took := time.Since(began); took > 2*time.Second {
+			if took := time.Since(began); took > 30*time.Second {
 				t.Errorf("took %v", took)
 			}
 			if h := s.Stats().Hooks[0]; h.Errors != 1 || h.Timeouts != 1 || !strings.Contains(h.LastError, "took too long") {
