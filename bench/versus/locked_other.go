@@ -1,9 +1,19 @@
-//go:build !linux
+//go:build !linux || (!amd64 && !arm64)
 
 package versus
 
-// lockedKey marks nothing here.
-const lockedKey = ""
+import (
+	"fmt"
+	"os"
+)
 
-// Child does nothing: no side runs but on Linux.
-func Child() {}
+// lockedKey marks the environment of a process that Child is for.
+const lockedKey = "WEIR_BENCH_LOCKED"
+
+// Child ends a process that was started to become another program: the filter that this needs is of 64-bit Linux.
+func Child() {
+	if os.Getenv(lockedKey) != "" {
+		fmt.Fprintln(os.Stderr, "versus: this side needs a 64-bit Linux")
+		os.Exit(1)
+	}
+}

@@ -26,6 +26,9 @@ func TestWait(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			if c.options["observe"] != nil {
+				canObserve(t)
+			}
 			waits(t, c.options, c.least)
 		})
 	}
