@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/weir-ddos/weir/bench/alone"
 	"github.com/weir-ddos/weir/bench/feed"
 	"github.com/weir-ddos/weir/bench/scale"
 	"github.com/weir-ddos/weir/bench/soak"
@@ -46,7 +48,13 @@ func twoWorkers(ctx context.Context, b *bench) error {
 
 // loadedTicks is the tick beside a worker at full rate. The target is held against the slowest; a paced worker may lose a tenth of a
 // per mille more with ticks than without, since a neighbour on the machine takes more than that.
-func loadedTicks(ctx context.Context, b *bench) error {
+func loadedTicks(ctx context.Context, b *bench) (err error) {
+	hold, err := alone.Clear(1)
+	if err != nil {
+		fmt.Fprintln(b.log, "  the worker shares its processor with the kernel's threads:", err)
+	} else {
+		defer func() { err = errors.Join(err, hold.Release()) }()
+	}
 	for _, size := range []struct {
 		hosts int
 		limit float64
@@ -119,7 +127,8 @@ func soaked(ctx context.Context, b *bench) error {
 		Scenario: "soak", Case: "longest gap between two polls of the pinned worker", Unit: "ms", Median: longest, Min: longest, Max: longest, Runs: 1,
 		Targets: []Target{{Limit: 5, Value: longest, Unit: "ms"}},
 	}
-	gaps.Beside = append(histogram(&r), processor(&r)...)
+	gaps.Beside = append(histogram(&r), Beside{"of 5 ms or more where the host took nothing", float64(r.Unexplained), ""})
+	gaps.Beside = append(gaps.Beside, processor(&r)...)
 	b.add(gaps)
 	if n := r.Unaccounted(); n != 0 {
 		return fmt.Errorf("%d packets more were counted or reported lost than came", n)

@@ -59,6 +59,8 @@ type Result struct {
 	Moved alone.Moved
 	// Busy is the worker's share of busy time: the median of its seconds.
 	Busy float64
+	// Unexplained is how many gaps of longGap or more there were in ticks beside which the host took nothing of the processor.
+	Unexplained uint64
 	// TickLongest is the longest tick.
 	TickLongest time.Duration
 }
@@ -92,6 +94,10 @@ type soak struct {
 
 	waitedBefore time.Duration // in the warm-up
 	usageBefore  alone.Usage
+
+	polls  uint64 // that the worker has told of, at its last tick
+	stolen time.Duration
+	ticks  []tick
 }
 
 // Run runs it.
@@ -278,6 +284,48 @@ func (s *soak) ask() error {
 	return s.note(&ports[0].Workers[0])
 }
 
+// longGap is a gap that a worker should never have.
+const longGap = 5 * time.Millisecond
+
+// tick is what happened to the worker's processor in one of its ticks.
+type tick struct {
+	long   uint64 // gaps of longGap or more
+	stolen bool   // the host took something of it
+}
+
+// watch notes the worker's tick if it is a new one.
+func (s *soak) watch(w *api.Worker) error {
+	var polls, long, before uint64
+	for i, g := range w.Gaps {
+		polls += g.Count
+		if i > 0 && w.Gaps[i-1].Below >= longGap.Seconds() {
+			long += g.Count
+			before += s.last.Gaps[i].Count
+		}
+	}
+	if polls == s.polls {
+		return nil
+	}
+	s.polls = polls
+	u, err := alone.Of(cable.ReceiverCPU())
+	if err != nil {
+		return err
+	}
+	s.ticks = append(s.ticks, tick{long: long - before, stolen: u.Stolen > s.stolen})
+	s.stolen = u.Stolen
+	return nil
+}
+
+// unexplained adds up the long gaps of ticks that are not beside a theft: the host's are told in hundredths of a second, some late.
+func unexplained(ticks []tick) (n uint64) {
+	for i, t := range ticks {
+		if !slices.ContainsFunc(ticks[max(0, i-1):min(len(ticks), i+2)], func(t tick) bool { return t.stolen }) {
+			n += t.long
+		}
+	}
+	return n
+}
+
 func (s *soak) note(w *api.Worker) error {
 	rss, err := residentSize(s.weir.PID())
 	if err != nil {
@@ -289,7 +337,12 @@ func (s *soak) note(w *api.Worker) error {
 	}
 	if s.first == nil { // its last tick began in the warm-up
 		s.first = w
+		s.last = w
 		s.waitedBefore, s.usageBefore, err = s.processor()
+		s.stolen = s.usageBefore.Stolen
+		return err
+	}
+	if err := s.watch(w); err != nil {
 		return err
 	}
 	s.last = w
@@ -379,6 +432,7 @@ func (s *soak) account() error {
 }
 
 func (s *soak) figures() {
+	s.Unexplained = unexplained(s.ticks)
 	for i, g := range s.last.Gaps {
 		s.Gaps = append(s.Gaps, api.Gap{Below: g.Below, Count: g.Count - s.first.Gaps[i].Count})
 	}

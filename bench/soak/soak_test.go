@@ -84,3 +84,22 @@ func TestRun(t *testing.T) {
 		t.Errorf("%d packets unaccounted for: %+v", r.Unaccounted(), r)
 	}
 }
+
+// A gap is the host's when it took something in the same tick or in one beside it.
+func TestUnexplained(t *testing.T) {
+	t.Parallel()
+	stolen := tick{stolen: true}
+	for _, c := range []struct {
+		ticks []tick
+		want  uint64
+	}{
+		{nil, 0},
+		{[]tick{{long: 2}}, 2},
+		{[]tick{{long: 2, stolen: true}}, 0},
+		{[]tick{{long: 2}, stolen, {long: 1}, {long: 4}, {}, {long: 8}}, 12},
+	} {
+		if n := unexplained(c.ticks); n != c.want {
+			t.Errorf("%v: %d, want %d", c.ticks, n, c.want)
+		}
+	}
+}

@@ -57,11 +57,11 @@ type node struct {
 
 // Lookup returns the place of the address: 16 bytes, IPv4 as ::ffff:a.b.c.d. Hot: no allocation, no lock.
 func (t *Table) Lookup(a *[16]byte) ID {
-	tree, word, lo := t.tree(a)
-	if tree.root.kind == kindFinal {
-		return tree.root.final(word)
+	hi, lo := binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:])
+	if hi == 0 && lo>>32 == 0xffff {
+		return t.v4.lookup(lo<<32, 0)
 	}
-	return tree.lookup(word, lo)
+	return t.v6.lookup(hi, lo)
 }
 
 // Ends are the places of a packet's source and destination.
@@ -83,21 +83,15 @@ func (t *Table) LookupAll(packets []wire.IP, ends []Ends) {
 			continue
 		}
 		src, dst := binary.BigEndian.Uint64(ip.Src[:8]), binary.BigEndian.Uint64(ip.Dst[:8])
-		if six.kind == kindFinal && src != 0 && dst != 0 { // none that is v4-mapped
-			e.Src, e.Dst = six.final(src), six.final(dst)
-		} else {
+		switch {
+		case src == 0 || dst == 0: // maybe v4-mapped
 			e.Src, e.Dst = t.Lookup(&ip.Src), t.Lookup(&ip.Dst)
+		case six.kind == kindFinal:
+			e.Src, e.Dst = six.final(src), six.final(dst)
+		default:
+			e.Src, e.Dst = t.v6.lookup(src, binary.BigEndian.Uint64(ip.Src[8:])), t.v6.lookup(dst, binary.BigEndian.Uint64(ip.Dst[8:]))
 		}
 	}
-}
-
-// tree is where an address is looked up, and its two halves there.
-func (t *Table) tree(a *[16]byte) (tree *trie, word, lo uint64) {
-	hi, lo := binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:])
-	if hi == 0 && lo>>32 == 0xffff {
-		return &t.v4, lo << 32, 0
-	}
-	return &t.v6, hi, lo
 }
 
 // final is what a node of kindFinal says.
