@@ -91,7 +91,17 @@ int weir_init(int argc, char **argv)
 	}
 	if (pthread_key_create(&thread_key, thread_left) != 0)
 		return -EAGAIN;
+	/* Of a wrong argument getopt says on stderr which, and then DPDK prints its manual. The error gets the one, nobody the other. */
+	FILE *out = stdout, *err = stderr, *none = fopen("/dev/null", "w");
+	if (f != NULL && none != NULL) {
+		stdout = none;
+		stderr = f;
+	}
 	int rc = rte_eal_init(argc, argv);
+	stdout = out;
+	stderr = err;
+	if (none != NULL)
+		fclose(none);
 	if (rc < 0)
 		return rte_errno != 0 ? -rte_errno : -EINVAL;
 	rc = rte_dev_event_callback_register(NULL, device_left, NULL);
@@ -233,7 +243,7 @@ static int configure_queues(struct weir_open *o, const struct rte_eth_dev_info *
 	snprintf(name, sizeof(name), "weir%u", serial++);
 	o->pool = make_pool(name, n, cache, (uint16_t)(o->buffer + RTE_PKTMBUF_HEADROOM), node < 0 ? SOCKET_ID_ANY : node);
 	if (o->pool == NULL)
-		return step(o, "make the buffers (too little memory? see options.eal -m, huge pages)", rte_errno ? -rte_errno : -ENOMEM);
+		return step(o, "make the buffers (too little memory: raise options.memory or reserve more huge pages, or lower descriptors, queues or mbufs)", rte_errno ? -rte_errno : -ENOMEM);
 	o->pool_size = n;
 	for (uint16_t q = 0; q < o->queues; q++) {
 		rc = rte_eth_rx_queue_setup(o->port, q, rxd, node < 0 ? SOCKET_ID_ANY : (unsigned)node, NULL, o->pool);

@@ -48,7 +48,7 @@ struct weir_open {
 	int32_t node;
 	uint32_t pool_size;
 	char driver[64];
-	char failed[96]; /* which step failed */
+	char failed[160];/* which step failed */
 	void *pool;
 };
 

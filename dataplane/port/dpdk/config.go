@@ -3,6 +3,8 @@ package dpdk
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,10 +18,12 @@ type Options struct {
 	// EAL are arguments for DPDK's environment, behind those that follow from HugePages and Memory, one word each:
 	// ["--legacy-mem", "--log-level=debug"]. It is started once in a process, so that ports of one process that set EAL,
 	// HugePages or Memory must all set the same. Only without any of -l, -c, --lcores do we keep DPDK off the workers'
-	// processors, and only without -a, -b, --no-pci off PCI devices that no port names.
+	// processors, and only without -a, -b, --no-pci off PCI devices that no port names. Only --help, --log-level=help and
+	// --proc-type=secondary are refused: the first two end the process.
 	EAL []string `json:"eal"`
-	// HugePages takes memory from huge pages, which must be reserved (sysctl vm.nr_hugepages). Without, ordinary
-	// pages are used: virtual devices work, real ones need an IOMMU and are slower.
+	// HugePages takes memory from huge pages, which must be reserved (sysctl vm.nr_hugepages). Without, or with --no-huge in EAL,
+	// ordinary pages are used: virtual devices work, real ones need an IOMMU and are slower. They are anonymous; --huge-dir in EAL, or
+	// --legacy-mem, which takes all at start, wants a hugetlbfs mounted.
 	HugePages bool `json:"huge_pages"`
 	// Memory is how much to take at start, in megabytes, 0 to 1048576. With huge pages more is taken when a port needs it and 0
 	// is fine; without, this is all that there is, and 0 means 256.
@@ -72,13 +76,43 @@ func (o Options) Validate() error {
 	if _, ok := rssModes[o.RSS]; !ok {
 		errs = append(errs, fmt.Errorf("options.rss: %q is not ports, ip or off", o.RSS))
 	}
-	for _, a := range o.EAL {
-		if a == "" || strings.ContainsRune(a, 0) {
-			errs = append(errs, fmt.Errorf("options.eal: %q is not an argument", a))
+	return errors.Join(append(errs, o.validateEAL()...)...)
+}
+
+// validateEAL refuses what DPDK would end the process for, or never return from.
+func (o Options) validateEAL() (errs []error) {
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("options.eal: "+format, args...)) }
+	for i, a := range o.EAL {
+		value := "" // of an option that has it in the next word
+		if i+1 < len(o.EAL) {
+			value = o.EAL[i+1]
+		}
+		before, _, _ := strings.Cut(a, "=")
+		switch {
+		case a == "" || strings.ContainsRune(a, 0):
+			bad("%q is not an argument", a)
+		case strings.HasPrefix(a, "--") && strings.ContainsAny(before, " \t"):
+			bad("%q is more than one word: write %q", a, strings.Fields(a))
+		case a == "-h" || a == "--help" || a == "--log-level=help" || a == "--log-level" && value == "help":
+			bad("%s prints and ends the process", a)
+		case a == "--proc-type=secondary" || a == "--proc-type" && value == "secondary":
+			bad("the appliance cannot be a secondary process: it shares nothing with others")
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
+
+// given is whether EAL has one of the options, in any form that getopt takes.
+func (o Options) given(names ...string) bool {
+	return slices.ContainsFunc(o.EAL, func(a string) bool {
+		return slices.ContainsFunc(names, func(n string) bool {
+			return a == n || strings.HasPrefix(a, n+"=") || (len(n) == 2 && !strings.HasPrefix(a, "--") && strings.HasPrefix(a, n))
+		})
+	})
+}
+
+// huge is whether memory comes from huge pages.
+func (o Options) huge() bool { return o.HugePages && !o.given("--no-huge") }
 
 // deviceName is the name by which DPDK knows a device: what stands before its arguments.
 func deviceName(device string) string {
@@ -141,35 +175,63 @@ func options(cfg port.Config) (Options, error) {
 // in "0-3,8".
 func (o Options) ealArgs(processors string) []string {
 	args := []string{"weir", "--no-telemetry"}
-	has := func(prefixes ...string) bool {
-		return slices.ContainsFunc(o.EAL, func(a string) bool {
-			return slices.ContainsFunc(prefixes, func(p string) bool {
-				return a == p || strings.HasPrefix(a, p+"=") || (len(p) == 2 && !strings.HasPrefix(a, "--") && strings.HasPrefix(a, p))
-			})
-		})
-	}
 	memory := o.Memory
-	// Nothing is shared with other processes, and nothing stays behind, however this one ends. DPDK refuses the first way
-	// without huge pages.
-	if o.HugePages {
-		args = append(args, "--in-memory")
-	} else {
-		args = append(args, "--no-shconf", "--no-huge")
+	// Nothing is shared with other processes, and nothing stays behind, however this one ends. DPDK refuses the simple way
+	// with all but anonymous huge pages.
+	switch {
+	case !o.huge():
+		args = append(args, "--no-shconf")
+		if !o.given("--no-huge") {
+			args = append(args, "--no-huge")
+		}
 		if memory == 0 {
 			memory = 256
 		}
+	case o.given("--legacy-mem", "--huge-dir"):
+		args = append(args, "--no-shconf")
+		if !o.given("--huge-unlink") {
+			args = append(args, "--huge-unlink")
+		}
+	default:
+		args = append(args, "--in-memory")
 	}
-	if memory > 0 && !has("-m", "--socket-mem") {
+	if memory > 0 && !o.given("-m", "--socket-mem") {
 		args = append(args, "-m", fmt.Sprint(memory))
 	}
-	if !has("-l", "-c", "--lcores") {
+	if !o.given("-l", "-c", "--lcores") {
 		// One lcore that floats over all processors: workers bring their own threads, pinned by us.
 		args = append(args, "--lcores=0@("+processors+")")
 	}
-	if !has("-a", "-b", "--allow", "--block", "--no-pci") {
+	if !o.given("-a", "-b", "--allow", "--block", "--no-pci") {
 		// The host bridge, which no driver takes: this keeps the EAL from seizing every device that is bound to vfio-pci. Each
 		// port adds its own when it is opened, and so can let go of it.
 		args = append(args, "-a", "0000:00:00.0")
 	}
 	return append(args, o.EAL...)
+}
+
+// hugeHint says what to do when options want huge pages and the system, whose pools are folders of dir, has reserved none; else nothing.
+func hugeHint(o Options, dir string) string {
+	pools, _ := filepath.Glob(filepath.Join(dir, "hugepages-*", "nr_hugepages")) // the pattern is good
+	for _, p := range pools {
+		if n, err := os.ReadFile(p); err != nil || strings.TrimSpace(string(n)) != "0" {
+			return ""
+		}
+	}
+	if !o.huge() {
+		return ""
+	}
+	return " (no huge pages are reserved: see sysctl vm.nr_hugepages; with options.huge_pages: false virtual devices work without)"
+}
+
+// probeHint says what to look at when DPDK does not find a device, written as DPDK writes it.
+func probeHint(device string, unknown bool) string {
+	name := deviceName(device)
+	switch {
+	case pciAddress.MatchString(device):
+		return "is it there, and bound to vfio-pci? dpdk-devbind.py --status-dev net; see DPDK.md"
+	case unknown:
+		return fmt.Sprintf("DPDK has no such device: name a PCI address or a virtual device; if %s is an interface of the kernel, net_af_packet0,iface=%s", name, name)
+	}
+	return "are its arguments right, and do the files and interfaces exist that they name?"
 }

@@ -53,6 +53,9 @@ func openDevice(args string, queues int, opts Options) (*device, error) {
 	defer C.free(unsafe.Pointer(name))
 	logTail() // what was said before is no part of an error
 	if err := d.failed(C.weir_port_open(devargs, name, d.o)); err != nil {
+		if d.o.owned == 0 && d.o.probed == 0 && !errors.Is(err, syscall.EBUSY) {
+			err = fmt.Errorf("%w\n(%s)", err, probeHint(args, errors.Is(err, syscall.EFAULT)))
+		}
 		return nil, errors.Join(err, d.close())
 	}
 	d.driver = C.GoString(&d.o.driver[0])

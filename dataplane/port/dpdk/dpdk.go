@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -72,20 +70,6 @@ func (driver) Open(cfg port.Config) (port.Port, error) {
 		Lost: p.lost, Close: p.detach, Open: func() error { return p.attach(len(p.queues)) },
 	})
 	return p, nil
-}
-
-// hugeHint says what to do when options want huge pages and the system, whose pools are folders of dir, has reserved none; else nothing.
-func hugeHint(o Options, dir string) string {
-	pools, _ := filepath.Glob(filepath.Join(dir, "hugepages-*", "nr_hugepages")) // the pattern is good
-	for _, p := range pools {
-		if n, err := os.ReadFile(p); err != nil || strings.TrimSpace(string(n)) != "0" {
-			return ""
-		}
-	}
-	if !o.HugePages {
-		return ""
-	}
-	return " (no huge pages are reserved: see sysctl vm.nr_hugepages; with options.huge_pages: false virtual devices work without)"
 }
 
 // attach opens the device and lets the queues have it.

@@ -118,7 +118,11 @@ func bad() []porttest.Bad {
 	var all []porttest.Bad
 	for key, values := range map[string][]any{
 		"memory": {-1, "1G"}, "descriptors": {0, 63, 1 << 20}, "mbufs": {-1, 1 << 30}, "buffer_size": {0, 100, 65536},
-		"mtu": {1, 70000}, "rss": {"", "toeplitz"}, "huge_pages": {"no"}, "promiscuous": {1}, "eal": {"-m 5", []any{""}},
+		"mtu": {1, 70000}, "rss": {"", "toeplitz"}, "huge_pages": {"no"}, "promiscuous": {1},
+		"eal": {
+			"-m 5", []any{""}, []any{"-l", "0", "--help"}, []any{"-h"}, []any{"--log-level=help"}, []any{"--log-level", "help"},
+			[]any{"--proc-type=secondary"}, []any{"--proc-type", "secondary"}, []any{"--log-level debug"},
+		},
 		"vlan_strip": {"yes"},
 	} {
 		for _, v := range values {
@@ -409,6 +413,14 @@ func TestArgumentsOfTheEnvironment(t *testing.T) {
 		{Options{}, "weir --no-telemetry --no-shconf --no-huge -m 256 --lcores=0@(0-3) -a 0000:00:00.0"},
 		{Options{HugePages: true, EAL: []string{"-l1", "--no-pci", "--socket-mem=64"}, Memory: 9}, "weir --no-telemetry --in-memory -l1 --no-pci --socket-mem=64"},
 		{Options{HugePages: true, EAL: []string{"--allow=1:2.3", "-c", "3"}}, "weir --no-telemetry --in-memory --allow=1:2.3 -c 3"},
+		{Options{HugePages: true, EAL: []string{"--no-huge", "-m64"}}, "weir --no-telemetry --no-shconf --lcores=0@(0-3) -a 0000:00:00.0 --no-huge -m64"},
+		{Options{EAL: []string{"--no-huge"}}, "weir --no-telemetry --no-shconf -m 256 --lcores=0@(0-3) -a 0000:00:00.0 --no-huge"},
+		{Options{HugePages: true, Memory: 64, EAL: []string{"--legacy-mem"}}, "weir --no-telemetry --no-shconf --huge-unlink -m 64 --lcores=0@(0-3) -a 0000:00:00.0 --legacy-mem"},
+		{Options{EAL: []string{"--legacy-mem"}}, "weir --no-telemetry --no-shconf --no-huge -m 256 --lcores=0@(0-3) -a 0000:00:00.0 --legacy-mem"},
+		{
+			Options{HugePages: true, EAL: []string{"--huge-dir=/mnt", "--huge-unlink=never"}},
+			"weir --no-telemetry --no-shconf --lcores=0@(0-3) -a 0000:00:00.0 --huge-dir=/mnt --huge-unlink=never",
+		},
 		{Options{HugePages: true, EAL: []string{"--log-level=debug"}}, "weir --no-telemetry --in-memory --lcores=0@(0-3) -a 0000:00:00.0 --log-level=debug"},
 	} {
 		if got := strings.Join(c.options.ealArgs("0-3"), " "); got != c.want {
@@ -425,6 +437,66 @@ func TestArgumentsOfTheEnvironment(t *testing.T) {
 	}
 	if err := Default().Validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The environment starts with arguments that exclude what we would add; a wrong one is named in the error, without DPDK's manual.
+func TestArgumentsStart(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		opts map[string]any
+		want string // of the error
+	}{
+		{"no-huge", map[string]any{"eal": []any{"--no-huge"}}, ""},
+		{"legacy", map[string]any{"huge_pages": false, "eal": []any{"--legacy-mem", "-m", "64"}}, ""},
+		{"prefix", map[string]any{"huge_pages": false, "eal": []any{"--file-prefix", "weirtest", "-n", "4", "--iova-mode=va"}}, ""},
+		{"unknown", map[string]any{"huge_pages": false, "eal": []any{"--nosuch"}}, "unrecognized option '--nosuch'"},
+		{"processor", map[string]any{"huge_pages": false, "eal": []any{"-l", "1022"}}, "lcore 1022"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if !alone(t) {
+				return
+			}
+			p, err := port.Open(port.Config{Driver: "dpdk", Device: "net_null0,size=70", Queues: 1, Options: c.opts})
+			if c.want != "" {
+				if err == nil {
+					t.Fatal("opened, closed with ", p.Close())
+				}
+				if text := err.Error(); !strings.Contains(text, c.want) || strings.Contains(text, "huge pages are reserved") || len(text) > 1000 {
+					t.Errorf("the error does not say %q: %s", c.want, text)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := porttest.Collect(t, p, 100); len(got) < 100 || len(got[0].Data) != 70 {
+				t.Errorf("%d frames", len(got))
+			}
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A device that cannot be had: the error says what to look at.
+func TestProbeHints(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	for device, want := range map[string]string{
+		"0000:ff:1f.7": "bound to vfio-pci", "eth99": "net_af_packet0,iface=eth99", "net_null0,nosuch=1": "are its arguments right",
+		"net_pcap0,rx_pcap=/nonexistent": "No such file or directory", "net_af_packet0,iface=nosuch0": "No such device",
+	} {
+		p, err := port.Open(port.Config{Driver: "dpdk", Device: device, Queues: 1, Options: lean(nil)})
+		if err == nil {
+			t.Errorf("%s: opened, closed with %v", device, p.Close())
+			continue
+		}
+		if text := err.Error(); !strings.Contains(text, want) || strings.Contains(text, "not permitted") {
+			t.Errorf("%s: the error does not say %q: %s", device, want, text)
+		}
 	}
 }
 

@@ -39,7 +39,8 @@ func (e *environment) start(o Options) error {
 	if e.started {
 		set := len(o.EAL) > 0 || o.Memory != 0 || !o.HugePages
 		if e.err == nil && set && !slices.Equal(wish, e.args) {
-			return fmt.Errorf("DPDK's environment runs in this process with %v: it cannot be started again with %v", e.args, wish)
+			return fmt.Errorf("DPDK's environment runs in this process with %v: it cannot be started again with %v (options eal, huge_pages and memory "+
+				"must be alike in all ports; another choice takes a restart)", e.args, wish)
 		}
 		return e.err
 	}
@@ -56,9 +57,14 @@ func (e *environment) start(o Options) error {
 	}()
 	args := o.ealArgs(cpu.FormatList(ids))
 	e.do(func() {
-		if e.err = ealInit(args); e.err != nil {
-			e.err = fmt.Errorf("start DPDK's environment with %q: %w%s", strings.Join(args[1:], " "), e.err, hugeHint(o, "/sys/kernel/mm/hugepages"))
+		if e.err = ealInit(args); e.err == nil {
+			return
 		}
+		hint := ""
+		if !errors.Is(e.err, syscall.EINVAL) { // which is what it says of arguments
+			hint = hugeHint(o, "/sys/kernel/mm/hugepages")
+		}
+		e.err = fmt.Errorf("start DPDK's environment with %q: %w%s", strings.Join(args[1:], " "), e.err, hint)
 	})
 	return e.err
 }
@@ -88,6 +94,9 @@ func failure(what string, rc C.int) error {
 		return nil
 	}
 	err := fmt.Errorf("%s: %w", what, syscall.Errno(-rc))
+	if rc == -1 { // what many drivers say of everything
+		err = errors.New(what + " failed")
+	}
 	if text := logTail(); text != "" {
 		err = errors.Join(err, errors.New(text))
 	}
