@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-ddos/weir/appliance/api"
 	"github.com/weir-ddos/weir/dataplane/traffic"
@@ -153,6 +154,26 @@ func TestNull(t *testing.T) {
 		}
 		return n > 1e6, errors.Join(err, fmt.Errorf("%.0f", n))
 	})
+	stop(t, w)
+}
+
+// A configuration is put in force every 50 ms: every packet is counted once. net_pcap on an interface tells what it lost.
+func TestReloadStorm(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	ports := fmt.Sprintf("[{driver: dpdk, device: %q, options: {huge_pages: false, descriptors: 4096}}]", "net_pcap0,rx_iface="+lab.Watch)
+	w, err := l.Start(t.Context(), lab.Variant(l.Base(), ports, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	commits, sent, err := w.Storm(t.Context(), l.Base(), ports, 5000, 3*time.Second)
+	if err != nil {
+		t.Errorf("%v\n%s", err, w.Log())
+	}
+	t.Logf("%d commits, %d packets", commits, sent)
+	if commits < 5 || sent < 10000 {
+		t.Errorf("%d commits during %d packets are no storm", commits, sent)
+	}
 	stop(t, w)
 }
 
