@@ -34,7 +34,7 @@ func client(socket string, dial func() (net.Conn, error)) *http.Client {
 	if dial == nil {
 		dial = func() (net.Conn, error) { return net.Dial("unix", socket) }
 	}
-	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext:       func(context.Context, string, string) (net.Conn, error) { return dial() },
 	}}

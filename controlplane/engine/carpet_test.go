@@ -30,7 +30,7 @@ func TestCarpet(t *testing.T) {
 	}
 	began := time.Now()
 	v := w.tick(2)
-	if d := time.Since(began); d > 5*time.Second {
+	if d := time.Since(began); d > time.Minute {
 		t.Errorf("two ticks took %v", d)
 	}
 	if n := bytes.Count(lines.Bytes(), []byte("\n")); n > 2*maxLines+20 {

@@ -56,7 +56,7 @@ func TestJournalFails(t *testing.T) {
 			began := time.Now()
 			w.tick(1)
 			until(t, "announced all the same", func() bool { return slices.Contains(m.seen(), "announce [2001:db8::7/128]") })
-			if d := time.Since(began); d > 5*time.Second {
+			if d := time.Since(began); d > 30*time.Second { // a busy machine
 				t.Errorf("took %v", d)
 			}
 			v := w.tick(1)
@@ -344,11 +344,15 @@ func TestRun(t *testing.T) {
 	}}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
+	began := time.Now()
 	go func() { done <- w.e.Run(ctx) }()
 	until(t, "ticks", func() bool { return w.e.View().Tick >= 4 })
 	v := w.e.View()
-	if n := v.Health.Overruns; n < 3 || n > 20 || v.Health.Ticks > 5 || v.Health.MaxTook < stall {
-		t.Errorf("%d ticks, %d overruns, longest %v", v.Health.Ticks, v.Health.Overruns, v.Health.MaxTook)
+	// A busy machine misses more than the stalled tick does. What was missed is never made up for: ticks and overruns together are no more
+	// than the time on the grid.
+	grid := int(time.Since(began)/set.Tick) + 2
+	if h := v.Health; h.Overruns < 3 || int(h.Ticks+h.Overruns) > grid || h.MaxTook < stall {
+		t.Errorf("%d ticks and %d overruns in %d of the grid, longest %v", h.Ticks, h.Overruns, grid, h.MaxTook)
 	}
 	for range 20 {
 		w.e.Host(netip.MustParseAddr(victims[0]))

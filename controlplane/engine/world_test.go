@@ -133,7 +133,7 @@ func (w *world) start() *world {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := w.e.Stop(ctx, false); err != nil {
 			w.t.Error(err)
@@ -152,7 +152,7 @@ func prefixes(list []mitigate.Mitigation) (out []string) {
 // until polls for a condition.
 func until(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !f() {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)

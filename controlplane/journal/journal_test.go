@@ -245,7 +245,7 @@ func TestUnreadableRecordIsSkipped(t *testing.T) {
 // edit changes the file behind the journal's back.
 func edit(t *testing.T, path string, f func(*bolt.Tx) error) {
 	t.Helper()
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second})
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

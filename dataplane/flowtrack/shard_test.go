@@ -153,7 +153,7 @@ func TestWhileTheOwnerRuns(t *testing.T) {
 		s.SetKeepFlows(keep)
 		s.Request()
 		h := s.Collect()
-		for deadline := time.Now().Add(20 * time.Second); h == nil; h = s.Collect() {
+		for deadline := time.Now().Add(time.Minute); h == nil; h = s.Collect() {
 			if time.Now().After(deadline) {
 				t.Fatal("the owner does not answer")
 			}

@@ -505,7 +505,7 @@ func TestLoop(t *testing.T) {
 				}
 				w.shard.Clear()
 			}
-			deadline, next := time.Now().Add(10*time.Second), int64(0)
+			deadline, next := time.Now().Add(time.Minute), int64(0)
 			for qs[0].sent.Load() < each || qs[1].sent.Load() < each {
 				if time.Now().After(deadline) {
 					t.Fatal("the worker does not get on")
@@ -596,7 +596,7 @@ func TestContextEndsTheLoop(t *testing.T) {
 	cancel()
 	select {
 	case <-w.done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the loop does not end with its context")
 	}
 }

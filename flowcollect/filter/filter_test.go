@@ -378,7 +378,7 @@ func TestShared(t *testing.T) {
 	c.LuaTimeout = time.Second
 	c.Rules = []string{"drop udp and dst port 443"}
 	c.LuaNetflow = write(t, "n.lua", "seen = {} function process_netflow(agent, flow) seen[agent] = (seen[agent] or 0) + 1 return seen[agent] % 2 == 0 end")
-	s, err := New(c, Deps{Clock: monotonic})
+	s, err := New(c, Deps{Clock: ticking()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -442,7 +442,7 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 	} {
 		cfg := Default()
 		c.set(&cfg)
-		s, err := New(cfg, Deps{Clock: monotonic})
+		s, err := New(cfg, Deps{Clock: ticking()})
 		if s != nil || err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("want %q, got %v", c.want, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,11 +22,23 @@ var started = time.Now()
 // monotonic is the clock of production.
 func monotonic() int64 { return int64(time.Since(started)) }
 
+// ticking is a clock that goes on by a microsecond whenever it is read, so that no pause of the machine is a script's.
+func ticking() func() int64 {
+	var now atomic.Int64
+	return func() int64 { return now.Add(1000) }
+}
+
 // hooked returns a worker with one script for both hooks.
 func hooked(t testing.TB, body string, change ...func(*Config)) (*Set, *Worker) {
 	t.Helper()
+	return hookedBy(t, ticking(), body, change...)
+}
+
+// hookedBy is hooked with a clock.
+func hookedBy(t testing.TB, clock func() int64, body string, change ...func(*Config)) (*Set, *Worker) {
+	t.Helper()
 	c := Default()
-	c.LuaTimeout = time.Second // the machine may be busy
+	c.LuaTimeout = time.Second
 	c.LuaNetflow = write(t, "netflow.lua", body+"\nprocess_sflow = nil")
 	c.LuaSFlow = write(t, "sflow.lua", body+"\nprocess_netflow = nil")
 	if !strings.Contains(body, "process_netflow") {
@@ -37,7 +50,7 @@ func hooked(t testing.TB, body string, change ...func(*Config)) (*Set, *Worker) 
 	for _, f := range change {
 		f(&c)
 	}
-	s, err := New(c, Deps{Clock: monotonic})
+	s, err := New(c, Deps{Clock: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +206,7 @@ func TestErrorsNotInARow(t *testing.T) {
 	c := Default()
 	c.LuaErrors, c.LuaTimeout = 2, time.Second
 	c.LuaNetflow = write(t, "n.lua", "n = 0 function process_netflow(agent, flow) n = n + 1 if n % 2 == 0 then error('even') end return n < 9 end")
-	s, err := New(c, Deps{Clock: monotonic, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	s, err := New(c, Deps{Clock: ticking(), Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +245,15 @@ func TestEndlessScripts(t *testing.T) {
 		"insert at a head": "local t = {} while true do table.insert(t, 1, t) end",
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, w := hooked(t, "function process_netflow(agent, flow) "+body+" end", func(c *Config) { c.LuaTimeout = time.Millisecond })
+			var loaded atomic.Bool // from then on it is the clock of production
+			clock := ticking()
+			s, w := hookedBy(t, func() int64 {
+				if loaded.Load() {
+					return monotonic()
+				}
+				return clock()
+			}, "function process_netflow(agent, flow) "+body+" end", func(c *Config) { c.LuaTimeout = time.Millisecond })
+			loaded.Store(true)
 			began := time.Now()
 			if !w.Keep(exporter4, v4()) {
 				t.Error("dropped")
@@ -280,7 +301,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		"failing":       "n = n + 1 t[n] = ('x'):rep(1000) .. n error('no')",
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, w := hooked(t, "t = {} n = 0 s = 'x' function process_netflow(agent, flow) "+body+" return true end", func(c *Config) {
+			s, w := hookedBy(t, monotonic, "t = {} n = 0 s = 'x' function process_netflow(agent, flow) "+body+" return true end", func(c *Config) {
 				c.LuaMemory, c.LuaErrors = 4<<20, 0
 			})
 			var before, now runtime.MemStats
@@ -374,7 +395,7 @@ func TestDeepSourceDoesNotCrash(t *testing.T) {
 	} {
 		c := Default()
 		c.LuaSFlow = write(t, "deep.lua", text)
-		if s, err := New(c, Deps{Clock: monotonic}); err == nil || s != nil {
+		if s, err := New(c, Deps{Clock: ticking()}); err == nil || s != nil {
 			t.Errorf("%s: no error, although no function is defined", text[:20])
 		}
 	}
@@ -388,7 +409,7 @@ func BenchmarkHook(b *testing.B) {
 		"address": `return not in_net(flow.src, "10.0.0.0/8")`,
 	} {
 		b.Run(name, func(b *testing.B) {
-			_, w := hooked(b, "function process_netflow(agent, flow) "+body+" end")
+			_, w := hookedBy(b, monotonic, "function process_netflow(agent, flow) "+body+" end")
 			r, from := v4(), netip.MustParseAddr("203.0.113.9")
 			b.ReportAllocs()
 			for b.Loop() {

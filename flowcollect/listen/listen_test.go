@@ -205,7 +205,7 @@ func TestRecvDoesNotAllocateAndWakes(t *testing.T) {
 	if n, err := s.Recv(b); n != 0 || err != nil {
 		t.Fatal(n, err)
 	}
-	if d := time.Since(begin); d < Wake/2 || d > 5*time.Second {
+	if d := time.Since(begin); d < Wake/2 || d > time.Minute {
 		t.Errorf("an idle Recv took %v, want about %v", d, Wake)
 	}
 	payload := []byte("abc")

@@ -143,7 +143,7 @@ func TestExportLive(t *testing.T) {
 		t.Fatalf("code %d: %s%s", code, out, errs)
 	}
 	buf := make([]byte, 2000)
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	if n, err := c.Read(buf); err != nil || n < 100 || buf[1] != 10 {
 		t.Errorf("%d bytes, %v", n, err)
 	}

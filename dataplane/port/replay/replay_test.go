@@ -212,7 +212,7 @@ func TestVirtualClockCutsExactly(t *testing.T) {
 			}
 			w := work(p, tc.workers)
 			defer w.end()
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			var got []int64
 			var before int64
@@ -259,7 +259,7 @@ func TestTimesThatJump(t *testing.T) {
 	p := mustNew(t, Config{Files: []string{name, name}, Hold: true})
 	w := work(p, 1)
 	defer w.end()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	// The second play of the file is shifted by 101, to begin where the first ended.
 	for _, step := range []struct{ limit, count, next int64 }{

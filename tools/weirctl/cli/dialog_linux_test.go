@@ -66,7 +66,7 @@ func TestDialog(t *testing.T) {
 	seen := ""
 	expect := func(want string) {
 		t.Helper()
-		deadline := time.After(10 * time.Second)
+		deadline := time.After(time.Minute)
 		for !strings.Contains(seen, want) {
 			select {
 			case text := <-screen:
@@ -102,7 +102,7 @@ func TestDialog(t *testing.T) {
 		if s != 0 {
 			t.Errorf("status %d", s)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("exit does not end it")
 	}
 	text, err := os.ReadFile(filepath.Join(home, ".weirctl_history"))

@@ -28,12 +28,12 @@ func TestWorkerAndOwnerTakeTurns(t *testing.T) {
 	})
 	for i := range 200 {
 		seen := rounds.Load()
-		for deadline := time.Now().Add(5 * time.Second); rounds.Load() == seen; {
+		for deadline := time.Now().Add(time.Minute); rounds.Load() == seen; {
 			if time.Now().After(deadline) {
 				t.Fatal("the worker does not get in")
 			}
 		}
-		if !g.Shut(time.Duration(i%2) * 5 * time.Second) {
+		if !g.Shut(time.Duration(i%2) * time.Minute) {
 			t.Fatal("the owner does not get in")
 		}
 		memory = nil
@@ -41,7 +41,7 @@ func TestWorkerAndOwnerTakeTurns(t *testing.T) {
 			t.Fatal("the worker got into a shut gate")
 		}
 		memory = make([]byte, 1)
-		if !g.Shut(time.Second) {
+		if !g.Shut(time.Minute) {
 			t.Fatal("shutting twice")
 		}
 		g.Open()
@@ -61,7 +61,7 @@ func TestShutGivesUp(t *testing.T) {
 		t.Error("shut with the worker inside")
 	}
 	g.Leave()
-	if !g.Shut(time.Second) {
+	if !g.Shut(time.Minute) {
 		t.Error("not shut after the worker left")
 	}
 }

@@ -126,7 +126,7 @@ func TestMeeting(t *testing.T) {
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); !c.Gone(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !c.Gone(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the end of the other side is not seen")
 		}
