@@ -12,19 +12,19 @@ import (
 
 	"github.com/weir-ddos/weir/appliance/api"
 	"github.com/weir-ddos/weir/dataplane/traffic"
+	"github.com/weir-ddos/weir/flowcollect/listen/freeport"
 	"github.com/weir-ddos/weir/tools/trafficgen/export"
 	"github.com/weir-ddos/weir/tools/trafficgen/gen"
 )
 
-// freePort is a UDP port of both families that nobody has now.
+// freePort is an address of loopback at whose port nobody receives.
 func freePort(t *testing.T) netip.AddrPort {
 	t.Helper()
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	a, err := freeport.UDP(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).AddrPort()
+	return a
 }
 
 // listeners is a configuration with one listener.

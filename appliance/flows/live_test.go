@@ -6,21 +6,28 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/weir-ddos/weir/flowcollect/listen/freeport"
 )
 
 // Live, a record is printed when it comes, and the summary when it ends.
 func TestLive(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{"127.0.0.1", "::1"} {
-		c, err := net.ListenPacket("udp", net.JoinHostPort(at, "0"))
+		free, err := freeport.UDP(netip.MustParseAddr(at))
 		if err != nil {
 			t.Skipf("no %s here: %v", at, err)
 		}
-		address := c.LocalAddr().String()
+		address := free.String()
+		c, err := net.ListenPacket("udp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
 		held, err := newPrinter(bufio.NewWriter(io.Discard), options{late: true})
 		if err != nil {
 			t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weir-ddos/weir/bench/cable"
 	processor "github.com/weir-ddos/weir/dataplane/cpu"
+	"github.com/weir-ddos/weir/flowcollect/listen/freeport"
 )
 
 // Side is a collector that gets the same datagrams as the others.
@@ -72,7 +73,7 @@ func BesideCases(long time.Duration) (list []BesideCase) {
 const besideHosts = 1 << 16
 
 // patience is how long a program may take for a step.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // RunBeside measures one case. A program that is not installed is no error.
 func RunBeside(ctx context.Context, c BesideCase) (r BesideResult, err error) {
@@ -86,10 +87,11 @@ func RunBeside(ctx context.Context, c BesideCase) (r BesideResult, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	port, err := freePort(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	at, err := freeport.UDP(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	if err != nil {
 		return r, err
 	}
+	port := at.Port()
 	args, err := c.command(dir, port)
 	if missing := (*missingError)(nil); errors.As(err, &missing) {
 		r.Missing = missing.Error()

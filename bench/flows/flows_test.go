@@ -61,7 +61,7 @@ func TestBeside(t *testing.T) {
 			if r.Missing != "" {
 				t.Skip(r.Missing)
 			}
-			if r.Sent == 0 || r.Records == 0 || r.CPU <= 0 || c.Side == Weir && r.Lost != 0 {
+			if r.Sent == 0 || r.Records == 0 || r.CPU <= 0 || c.Side == Weir && r.Lost > r.Sent/10 { // a busy machine may lose some, and says so
 				t.Errorf("%+v", r)
 			}
 			t.Logf("%.0f ns a record, %d of %d datagrams lost, %.0f records/s offered", r.Nanoseconds(), r.Lost, r.Sent, r.Offered)

@@ -17,6 +17,7 @@ import (
 	"github.com/weir-ddos/weir/controlplane/merge"
 	"github.com/weir-ddos/weir/dataplane/traffic"
 	"github.com/weir-ddos/weir/flowcollect/collector"
+	"github.com/weir-ddos/weir/flowcollect/listen/freeport"
 )
 
 // ReceiveCase is one measurement over loopback.
@@ -101,9 +102,11 @@ func newSite(c ReceiveCase, port uint16) (*site, error) {
 		loopback = netip.IPv6Loopback()
 	}
 	if port == 0 {
-		if port, err = freePort(loopback); err != nil {
+		at, err := freeport.UDP(loopback)
+		if err != nil {
 			return nil, err
 		}
+		port = at.Port()
 	}
 	cfg := collector.DefaultConfig()
 	cfg.Templates.Path, cfg.SpreadHosts = "", 1<<17
@@ -129,16 +132,6 @@ func newSite(c ReceiveCase, port uint16) (*site, error) {
 
 func (s *site) free() error {
 	return errors.Join(s.collector.Stop(), s.merger.Free(), s.collector.Free())
-}
-
-// freePort is a UDP port that was free a moment ago.
-func freePort(a netip.Addr) (uint16, error) {
-	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
-	if err != nil {
-		return 0, err
-	}
-	port := c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
-	return port, c.Close()
 }
 
 // ticks rotates the shards every second, as the engine does, and once more at the end, which is not in the figures.

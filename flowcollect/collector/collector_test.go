@@ -17,6 +17,7 @@ import (
 	"github.com/weir-ddos/weir/dataplane/nets"
 	"github.com/weir-ddos/weir/dataplane/traffic"
 	"github.com/weir-ddos/weir/flowcollect/filter"
+	"github.com/weir-ddos/weir/flowcollect/listen/freeport"
 	"github.com/weir-ddos/weir/flowcollect/record"
 	"github.com/weir-ddos/weir/flowcollect/spread"
 )
@@ -45,21 +46,17 @@ func deps(t testing.TB) Deps {
 	}
 }
 
-// loopback is a configuration with one listener on a port that was free a moment ago.
+// loopback is a configuration with one listener on a free port.
 func loopback(t testing.TB, address string, sockets int) Config {
 	t.Helper()
-	c, err := net.ListenPacket("udp", net.JoinHostPort(address, "0"))
+	at, err := freeport.UDP(netip.MustParseAddr(address))
 	if err != nil {
 		t.Skipf("no %s here: %v", address, err)
-	}
-	port := c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
-	if err := c.Close(); err != nil {
-		t.Fatal(err)
 	}
 	cfg := DefaultConfig()
 	cfg.Templates.Path = ""
 	cfg.SpreadHosts = spread.MinEntries
-	cfg.Listeners = []Listener{{Address: netip.MustParseAddr(address), Ports: []uint16{port}, Sockets: sockets, Buffer: 4 << 20}}
+	cfg.Listeners = []Listener{{Address: at.Addr(), Ports: []uint16{at.Port()}, Sockets: sockets, Buffer: 4 << 20}}
 	return cfg
 }
 

@@ -65,11 +65,22 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// refusing is an address that nobody listens at and nobody else can get meanwhile: its socket takes datagrams of another peer only.
+func refusing(t *testing.T) netip.AddrPort {
+	t.Helper()
+	_, peer := listen(t, "127.0.0.1")
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(peer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
 // TestRunAlone: no collector listens, and the scenario is cut short.
 func TestRunAlone(t *testing.T) {
 	t.Parallel()
-	c, to := listen(t, "127.0.0.1")
-	c.Close()
+	to := refusing(t)
 	g, err := gen.New(gen.Scenario{Length: seconds(3600), Streams: []gen.Stream{{Kind: "fin", Target: "10.0.0.1", PPS: 50}}})
 	if err != nil {
 		t.Fatal(err)

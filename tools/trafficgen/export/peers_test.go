@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 	"github.com/weir-ddos/weir/dataplane/wire"
 	"github.com/weir-ddos/weir/flowcollect/dataset"
 	"github.com/weir-ddos/weir/flowcollect/ipfix"
+	"github.com/weir-ddos/weir/flowcollect/listen/freeport"
 	"github.com/weir-ddos/weir/flowcollect/netflow"
 	"github.com/weir-ddos/weir/flowcollect/record"
 	"github.com/weir-ddos/weir/flowcollect/sampling"
@@ -301,12 +301,11 @@ func readNfcapd(t *testing.T, dir string) (n nfsums) {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	a, err := freeport.UDP(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).Port
+	return int(a.Port())
 }
 
 // socket finds the receive queue of the UDP socket on port; -1 when there is no such socket.
