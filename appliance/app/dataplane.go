@@ -65,15 +65,16 @@ type share struct {
 	places []place
 }
 
-// splits are the drivers that make as many queues as they are asked for; with the others the device decides.
-var splits = map[string]bool{"afpacket": true, "replay": true}
+// splits are the drivers that make as many queues as they are asked for, with the most that they take; with the others the device
+// decides.
+var splits = map[string]int{"afpacket": 256, "replay": 256, "pfring": 64, "snabb": 16}
 
 // openPorts opens every configured port; when one fails, those before it are closed again.
 func openPorts(cfgs []port.Config, workers int) ([]port.Port, error) {
 	var ports []port.Port
 	for _, c := range cfgs {
-		if c.Queues == 0 && workers > 0 && splits[c.Driver] {
-			c.Queues = max(1, workers/len(cfgs))
+		if most := splits[c.Driver]; c.Queues == 0 && workers > 0 && most > 0 {
+			c.Queues = min(max(1, workers/len(cfgs)), most)
 		}
 		p, err := port.Open(c)
 		if err != nil {

@@ -92,6 +92,7 @@ func (c *Config) checkPorts() error {
 	seen := make(map[string]bool)
 	for i, p := range c.Ports {
 		at := strict.Index("", i)
+		said := make(map[string]bool) // what the driver has found
 		bad := func(key, format string, args ...any) {
 			errs = append(errs, fmt.Errorf("%s%s: %s", at, key, fmt.Sprintf(format, args...)))
 		}
@@ -103,14 +104,15 @@ func (c *Config) checkPorts() error {
 				bad(".driver", "%v%s", err, near(p.Driver, port.Drivers()))
 			} else if err := d.Check(p); err != nil {
 				for _, q := range strict.FromError("", at, err, nil) {
+					said[q.Path] = true
 					errs = append(errs, fmt.Errorf("%s: %s", q.Path, q.Message))
 				}
 			}
 		}
-		if p.Device == "" {
+		if p.Device == "" && !said[at+".device"] {
 			bad(".device", "must be set to an interface, a PCI address or a file")
 		}
-		if p.Queues < 0 || p.Queues > 256 {
+		if (p.Queues < 0 || p.Queues > 256) && !said[at+".queues"] {
 			bad(".queues", "%d is outside 0..256", p.Queues)
 		}
 		if id := p.Driver + " " + p.Device; p.Device != "" && seen[id] {

@@ -44,11 +44,32 @@ func decodeOption(key string, value, into any) error {
 	if err := dec.Decode(into); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) {
-			return fmt.Errorf("%s does not fit, want %s", wrong.Value, wrong.Type)
+			return fmt.Errorf("%s does not fit, want %s", wrong.Value, kind(wrong.Type))
 		}
 		return err
 	}
 	return nil
+}
+
+// kind is a type in words.
+func kind(t reflect.Type) string {
+	if t == reflect.TypeFor[Duration]() {
+		return "a duration such as 8ms"
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "text"
+	case reflect.Slice:
+		return "a list of " + strings.TrimPrefix(kind(t.Elem()), "a ")
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return "a whole number"
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return fmt.Sprintf("a whole number from 0 to %d", uint64(1)<<(t.Bits()-1)<<1-1)
+	default:
+		return t.String()
+	}
 }
 
 // optionNames lists the json names of the struct that into points at.

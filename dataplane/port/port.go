@@ -103,14 +103,14 @@ type Port interface {
 
 // Config selects a driver and a device. Options are the driver's own, documented by its Options type.
 type Config struct {
-	// Driver is one of the names of Drivers.
+	// Driver is how frames are received: afxdp, afpacket, replay, dpdk, netmap, pfring, snabb or pcap; `weir version` lists what is built in.
 	Driver string `json:"driver"`
 	// Device is the interface, PCI address or file to open.
 	Device string `json:"device"`
 	// Queues is how many receive queues to use. Zero means all that the device has,
 	// or one per configured worker where the driver can choose.
 	Queues int `json:"queues"`
-	// Options are the driver's own settings; an unknown name or a bad value is an error.
+	// Options are the driver's own settings, by driver below; an unknown name or a bad value is an error.
 	Options map[string]any `json:"options,omitempty"`
 }
 

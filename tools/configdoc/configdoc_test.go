@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/weir-ddos/weir/appliance/config"
+	"github.com/weir-ddos/weir/dataplane/port"
 )
 
 const reference = "../../appliance/config/REFERENCE.md"
@@ -40,7 +41,12 @@ func TestEveryKeyIsThere(t *testing.T) {
 			t.Errorf("%s is not documented", k.Path)
 		}
 	}
-	for _, want := range []string{"| `tick` | duration | `1s` | ", "| `next_hop_ipv6` | address | `100::1` | ", "## bgp.peers[]", "## hostgroups.NAME"} {
+	for _, d := range port.Drivers() {
+		if !bytes.Contains(text, []byte("### Driver "+d+"\n")) {
+			t.Errorf("the options of driver %s are not documented", d)
+		}
+	}
+	for _, want := range []string{"| `eal` | list of text |  | ", "| `retire` | duration | `8ms` | ", "| `tick` | duration | `1s` | ", "| `next_hop_ipv6` | address | `100::1` | ", "## bgp.peers[]", "## hostgroups.NAME"} {
 		if !bytes.Contains(text, []byte(want)) {
 			t.Errorf("the reference lacks %q", want)
 		}

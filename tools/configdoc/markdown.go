@@ -81,6 +81,11 @@ func Markdown() ([]byte, error) {
 		if err := w.section(f, f.Name, v.FieldByIndex(f.Index)); err != nil {
 			return nil, err
 		}
+		if f.Name == "ports" {
+			if err := w.drivers(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return w.Bytes(), nil
 }

@@ -17,7 +17,7 @@ type Options struct {
 	// Sync says how the kernel is made to look for frames: poll, which may wait for them (see Wait), or busy, the cheaper
 	// system call, which never waits.
 	Sync string `json:"sync"`
-	// Wait is how long RxBurst may sleep in the kernel when there is nothing, 0s to 10ms, whole milliseconds; only with sync
+	// Wait is how long a worker may sleep in the kernel when there is nothing, 0s to 10ms, whole milliseconds; only with sync
 	// poll. With 0s it never does, and the worker's idle policy alone decides. Use it only for workers with one queue.
 	Wait port.Duration `json:"wait"`
 	// Promiscuous makes the interface take frames for any address, as a mirror port must. Without meaning for VALE and pipes.

@@ -32,7 +32,7 @@ type Options struct {
 	// Unlocked lets the module fill the ring without a lock: a little faster, and safe only when one processor alone receives
 	// from the interface.
 	Unlocked bool `json:"unlocked"`
-	// Wait is how long RxBurst may sleep in the kernel when there is nothing, 0s to 10ms. With 0s it never does, and the
+	// Wait is how long a worker may sleep in the kernel when there is nothing, 0s to 10ms. With 0s it never does, and the
 	// worker's idle policy alone decides. Use it only for workers with one queue.
 	Wait port.Duration `json:"wait"`
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/weir-ddos/weir/dataplane/port/snabb/link"
 )
 
-// Options are the settings of the snabb driver under ports.options. The library takes them over with the connection; its own
+// Options are the settings of the snabb driver under ports.options. The library takes the settings over with the connection; its own
 // process has one setting, WEIR_SNABB_SOCKET, in its environment.
 type Options struct {
 	// Socket is where the library listens, an absolute path: the same as its WEIR_SNABB_SOCKET. Snabb processes beside each other need
