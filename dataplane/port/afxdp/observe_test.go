@@ -41,7 +41,7 @@ func TestObserveDisturbsNobody(t *testing.T) {
 			if s := p.Stats(); s.Mode != mode+", observe" {
 				t.Errorf("mode %q", s.Mode)
 			}
-			kernel, err := port.Open(port.Config{Driver: "afpacket", Device: b, Queues: 1})
+			kernel, err := port.Open(port.Config{Driver: "afpacket", Device: b, Queues: 1, Options: map[string]any{"head": 0}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,7 +70,7 @@ func TestObserveDisturbsNobody(t *testing.T) {
 					}
 				}
 			}
-			if err := p.Close(); err != nil || attached(t, b) {
+			if err := p.Close(); err != nil || stays(t, b) {
 				t.Errorf("after Close: %v, attached %v", err, attached(t, b))
 			}
 		})
@@ -83,7 +83,7 @@ func TestObserveCountsWhatItLoses(t *testing.T) {
 	t.Parallel()
 	a, b := cable(t, 1)
 	p := mustOpen(t, port.Config{Device: b, Options: map[string]any{"observe": true, "frames": 64}})
-	kernel, err := port.Open(port.Config{Driver: "afpacket", Device: b, Queues: 1})
+	kernel, err := port.Open(port.Config{Driver: "afpacket", Device: b, Queues: 1, Options: map[string]any{"head": 0}})
 	if err != nil {
 		t.Fatal(err)
 	}
