@@ -5,6 +5,7 @@ package afpacket
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -156,10 +157,13 @@ func TestFanoutModes(t *testing.T) {
 			for i := range 600 {
 				frames = append(frames, porttest.Build(uint32(i), porttest.Shape{Flow: i, V6: i%2 == 1}))
 			}
-			if _, err := sender(a)(frames); err != nil {
-				t.Fatal(err)
+			var got []porttest.Got
+			for part := range slices.Chunk(frames, 50) { // a busy kernel drops what it has no time to hand over
+				if _, err := sender(a)(part); err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, porttest.Collect(t, p, len(part))...)
 			}
-			got := porttest.Collect(t, p, len(frames))
 			seen := make([]int, len(frames))
 			used := map[int]bool{}
 			for _, g := range got {
@@ -270,8 +274,10 @@ func TestPromiscuousIsUndone(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got := netns.Promiscuity(t, b); got != n {
-		t.Errorf("promiscuity %d after close, was %d", got, n)
+	for deadline := time.Now().Add(porttest.Patience); netns.Promiscuity(t, b) != n; { // a child of another test has the socket until it has started
+		if time.Now().After(deadline) {
+			t.Fatalf("promiscuity %d after close, was %d", netns.Promiscuity(t, b), n)
+		}
 	}
 }
 
