@@ -2,7 +2,8 @@
 // pass by the kernel's network stack.
 //
 // A port loads one small XDP program (see program.go), attaches it to the device, and opens one socket for each of the
-// device's receive queues, each with memory (UMEM) of its own: one queue, one memory, one owner. The program and
+// device's receive queues, each with memory (UMEM) of its own: one queue, one memory, one owner. Where the kernel copies frames into it,
+// chunks lie a cache line farther apart than they are long, so that their heads do not share a few sets of the caches. The program and
 // the sockets vanish with the process, however it ends: the attachment is a bpf_link that the kernel drops with its last
 // file descriptor.
 //

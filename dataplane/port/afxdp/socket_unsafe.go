@@ -63,11 +63,14 @@ func (r *ring) unmap() error {
 // needWakeup reports whether the kernel waits for a system call before it goes on with this ring.
 func (r *ring) needWakeup() bool { return atomic.LoadUint32(r.flags)&unix.XDP_RING_NEED_WAKEUP != 0 }
 
-// registerUmem tells the kernel about the memory for frames. Sound: reg's layout is the kernel's and it is read during
+// registerUmem tells the kernel about the memory for frames, whose chunks may lie anywhere when unaligned. Sound: reg's layout is the kernel's and it is read during
 // the call only; umem is mapped memory, which does not move, and outlives the socket.
-func registerUmem(fd int, umem []byte, chunk int) error {
+func registerUmem(fd int, umem []byte, chunk int, unaligned bool) error {
 	reg := unix.XDPUmemReg{
 		Addr: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(umem)))), Len: uint64(len(umem)), Size: uint32(chunk),
+	}
+	if unaligned {
+		reg.Flags = unix.XDP_UMEM_UNALIGNED_CHUNK_FLAG
 	}
 	_, _, errno := unix.Syscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_XDP, unix.XDP_UMEM_REG,
 		uintptr(unsafe.Pointer(&reg)), unsafe.Sizeof(reg), 0)
