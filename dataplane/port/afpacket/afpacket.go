@@ -111,7 +111,7 @@ func (p *Port) attach(d netdev.Device) error {
 		}
 	}
 	for _, r := range rings {
-		if err := r.hear(); err != nil {
+		if err := r.hear(p.opts.Head); err != nil {
 			return fail(err)
 		}
 	}

@@ -70,8 +70,8 @@ func TestConformance(t *testing.T) {
 		name    string
 		options map[string]any
 	}{
-		{"default", nil},
-		{"waiting", map[string]any{"wait": "5ms", "retire": "2ms", "block_size": 262144, "blocks": 32}},
+		{"default", map[string]any{"head": 0}},
+		{"waiting", map[string]any{"head": 65535, "wait": "5ms", "retire": "2ms", "block_size": 262144, "blocks": 32}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -101,6 +101,8 @@ func bad() []porttest.Bad {
 		{"retire", "0s"},
 		{"retire", "1s"},
 		{"retire", 8},
+		{"head", 127},
+		{"head", 65536},
 		{"fanout", "hsah"},
 		{"fanout_group", 65536},
 		{"fanout_group", -1},
@@ -313,6 +315,41 @@ func TestCloseWaitsForRelease(t *testing.T) {
 	q.Release(&burst)
 	if err := <-closed; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestHead: of a long frame the beginning is delivered, with its tag, and the length of the whole.
+func TestHead(t *testing.T) {
+	netns.Inside(t)
+	t.Parallel()
+	const head = 256
+	a, b := cable(t, 1)
+	p := mustOpen(t, port.Config{Device: b})
+	var frames [][]byte
+	for i, v6 := range []bool{false, true, false, true} {
+		for _, size := range []int{60, head, head + 1, 1514} {
+			s := porttest.Shape{Size: size, V6: v6}
+			if i >= 2 {
+				s.Tags = []uint32{0x81000064}
+			}
+			frames = append(frames, porttest.Build(uint32(i), s))
+		}
+	}
+	if _, err := sender(a)(frames); err != nil {
+		t.Fatal(err)
+	}
+	got := porttest.Collect(t, p, len(frames))
+	if len(got) != len(frames) {
+		t.Fatalf("%d frames of %d", len(got), len(frames))
+	}
+	for i, g := range got {
+		want := frames[i][:min(head, len(frames[i]))]
+		if tagged := i >= len(frames)/2; tagged { // the kernel has put it aside before it cuts
+			want = frames[i][:min(head+tagLen, len(frames[i]))]
+		}
+		if !bytes.Equal(g.Data, want) || int(g.WireLen) != len(frames[i]) {
+			t.Errorf("frame %d of %d bytes: %d of %d, %x", i, len(frames[i]), len(g.Data), g.WireLen, g.Data)
+		}
 	}
 }
 

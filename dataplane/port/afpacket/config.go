@@ -29,6 +29,9 @@ type Options struct {
 	// Retire is the longest that the kernel waits for a block to fill before it hands it over: 1ms to 100ms. It bounds
 	// how late a packet is seen on a quiet port.
 	Retire port.Duration `json:"retire"`
+	// Head is how many bytes of a frame are kept: 128 to 65535, or 0 for all of it. What is behind them is not decoded; lengths are the
+	// whole frame's. With the shortest frames a ring holds as many either way; with an internet's mix 256 bytes make it last twice as long.
+	Head int `json:"head"`
 	// Fanout says how frames are spread over several queues: hash (a flow stays in its queue), cpu (by the processor
 	// that received it), lb (one after the other), random, rollover (the next queue when one is full) or
 	// queue_mapping (by the device's own queue).
@@ -49,7 +52,7 @@ type Options struct {
 func Default() Options {
 	return Options{
 		BlockSize: 256 << 10, Blocks: 256, Retire: port.Duration(8 * time.Millisecond),
-		Fanout: "hash", Promiscuous: true,
+		Head: 256, Fanout: "hash", Promiscuous: true,
 	}
 }
 
@@ -67,6 +70,8 @@ const (
 	minBlocks = 2
 	maxBlocks = 4096
 	maxRing   = min(2<<30, math.MaxInt)
+	minHead   = 128
+	maxHead   = 65535
 	maxQueues = 256
 	maxWait   = port.Duration(10 * time.Millisecond)
 )
@@ -87,6 +92,9 @@ func (o Options) Validate() error {
 	}
 	if o.Retire < port.Duration(time.Millisecond) || o.Retire > port.Duration(100*time.Millisecond) {
 		bad("retire", "%v is outside 1ms..100ms", time.Duration(o.Retire))
+	}
+	if o.Head != 0 && (o.Head < minHead || o.Head > maxHead) {
+		bad("head", "%d is neither 0 nor in %d..%d", o.Head, minHead, maxHead)
 	}
 	if _, ok := fanouts[o.Fanout]; !ok {
 		names := []string{}

@@ -1,7 +1,8 @@
 // Package afpacket is the port driver for any Linux network device, by way of a memory-mapped packet socket
 // (AF_PACKET, TPACKET_V3), one for each queue, that share the device's frames as a fanout group.
 //
-// It copies nothing after the kernel did: a burst points into the ring. A VLAN tag that the kernel took out of a frame is
+// It copies nothing after the kernel did: a burst points into the ring. Of each frame the kernel copies the beginning (Options.Head), which is
+// all that is decoded and kept as evidence; lengths are those of whole frames. A VLAN tag that the kernel took out of a frame is
 // put back in front of the frame's payload, so that data and length are as on the wire.
 //
 // RxBurst and Release belong to one worker a queue; everything else may be called from any goroutine. A goroutine of the

@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/weir-ddos/weir/dataplane/arena"
 	"github.com/weir-ddos/weir/dataplane/port"
 )
 
@@ -26,9 +25,6 @@ type ring struct {
 	cur   []byte
 	left  uint32 // frames of cur not yet delivered
 	off   uint32 // of the next one in cur
-
-	base  uintptr // address of mem
-	heads [port.MaxBurst]uintptr
 
 	merged uint64 // frames with TP_STATUS_GSO_TCP; folded into the queue's counter once a burst
 
@@ -56,8 +52,12 @@ const (
 	addressEnd = frameHeader + unix.SizeofSockaddrLinklayer
 	tagLen     = 4
 
+	// reserve is what lets a frame keep clear of addressEnd by a tag behind Ethernet headers of up to 26 bytes. The kernel rounds what is in
+	// front of frames up to 16 bytes before it, and their ends to 8: so 2 cost the shortest frames no room.
+	reserve = 2
+
 	// shortest is the room that a frame of 60 bytes takes.
-	shortest = 160
+	shortest = 144
 )
 
 // newRing makes a socket with its ring that receives nothing yet: see join.
@@ -82,7 +82,7 @@ func (r *ring) setUp(o Options) error {
 		return fmt.Errorf("TPACKET_V3: %w", err)
 	}
 	// Room in front of each frame for the tag that the kernel took out.
-	if err := unix.SetsockoptInt(r.fd, unix.SOL_PACKET, unix.PACKET_RESERVE, 16); err != nil {
+	if err := unix.SetsockoptInt(r.fd, unix.SOL_PACKET, unix.PACKET_RESERVE, reserve); err != nil {
 		return fmt.Errorf("PACKET_RESERVE: %w", err)
 	}
 	if !o.Outgoing {
@@ -104,22 +104,28 @@ func (r *ring) setUp(o Options) error {
 	if err != nil {
 		return fmt.Errorf("map ring of %d bytes: %w", o.BlockSize*o.Blocks, err)
 	}
-	r.mem, r.base = mem, arena.Address(mem)
+	r.mem = mem
 	for i := range o.Blocks {
 		r.blocks = append(r.blocks, mem[i*o.BlockSize:(i+1)*o.BlockSize:(i+1)*o.BlockSize])
 	}
 	return nil
 }
 
-// dropAll is a filter that takes nothing.
-var dropAll = []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
+// keep has the socket take so many bytes of each frame from now on; 0 takes no frame.
+func (r *ring) keep(head int) error {
+	filter := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: uint32(head)}
+	prog := unix.SockFprog{Len: 1, Filter: &filter}
+	if err := unix.SetsockoptSockFprog(r.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
+		return fmt.Errorf("attach filter: %w", err)
+	}
+	return nil
+}
 
 // bind connects the socket to the device, deaf: until hear is called a filter keeps everything out. Else a socket
 // would get every frame of the device between bind and its membership in the fanout group, and frames count twice.
 func (r *ring) bind(index int, promiscuous bool) error {
-	prog := unix.SockFprog{Len: uint16(len(dropAll)), Filter: &dropAll[0]}
-	if err := unix.SetsockoptSockFprog(r.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
-		return fmt.Errorf("attach filter: %w", err)
+	if err := r.keep(0); err != nil {
+		return err
 	}
 	all := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ALL))
 	if err := unix.Bind(r.fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: index}); err != nil {
@@ -153,8 +159,11 @@ func (r *ring) join(group int, o Options) (int, error) {
 	return v & 0xffff, nil
 }
 
-// hear lets frames in.
-func (r *ring) hear() error {
+// hear lets frames in, head bytes of each; 0 means all of it.
+func (r *ring) hear(head int) error {
+	if head > 0 {
+		return r.keep(head)
+	}
 	if err := unix.SetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0); err != nil {
 		return fmt.Errorf("detach filter: %w", err)
 	}
@@ -171,7 +180,8 @@ func (r *ring) close() error {
 }
 
 // fill takes frames of one block: a burst does not reach over its end, so that never more than one block is held.
-// It returns how many frames there are and their bytes on the wire.
+// It returns how many frames there are and their bytes on the wire. Another core wrote them, one behind the other: the processor sees that by
+// itself and fetches them ahead, and to ask for them costs more than it brings.
 func (r *ring) fill(b *port.Burst) (n int, sum uint64) {
 	for r.cur == nil {
 		block := r.blocks[r.index]
@@ -186,7 +196,6 @@ func (r *ring) fill(b *port.Burst) (n int, sum uint64) {
 		}
 	}
 	block, off := r.cur, r.off
-	base := r.base + uintptr(r.index*len(block))
 	n = min(int(r.left), port.MaxBurst)
 	for i := range n {
 		h := block[off:]
@@ -210,12 +219,8 @@ func (r *ring) fill(b *port.Burst) (n int, sum uint64) {
 			Time:    int64(ne.Uint32(h[frameSec:]))*1e9 + int64(ne.Uint32(h[frameNsec:])),
 			WireLen: length,
 		}
-		r.heads[i] = base + uintptr(start)
 		sum += uint64(length)
 		off += ne.Uint32(h[frameNext:])
-	}
-	if n > 0 {
-		arena.Prefetch(&r.heads[0], n) // another core wrote them: see bench/ports, "reads the header"
 	}
 	r.off = off
 	r.left -= uint32(n)
