@@ -172,7 +172,7 @@ func TestVersusRow(t *testing.T) {
 	out := versusRow(results[0], results)
 	want := []Target{
 		{Text: "2 x bare, less than the floor", Limit: 80, Value: 80, Unit: "ns", Least: 0.75, Most: 80.0 / 60},
-		{Text: "FastNetMon/10", Limit: 80, Value: 80, Unit: "ns", Least: 0.8, Most: 90.0 / 80},
+		{Text: "FastNetMon/10, less than the floor", Limit: 80, Value: 80, Unit: "ns", Least: 0.8, Most: 90.0 / 80},
 	}
 	if out.Median != 80 || len(out.Targets) != len(want) {
 		t.Fatalf("%+v", out)
@@ -188,6 +188,12 @@ func TestVersusRow(t *testing.T) {
 	}
 	if got, want := out.Targets[0].verdict(), "met, 0 % to spare (75 to 133 % of it turn by turn)"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+	results[2].Runs = results[1].Runs // a floor that is below both
+	for i, text := range []string{"2 x bare", "FastNetMon/10"} {
+		if got := versusRow(results[0], results).Targets[i].Text; got != text {
+			t.Errorf("%q, want %q", got, text)
+		}
 	}
 	if one := versusRow(versus.Result{Scenario: results[0].Scenario, Side: sides[0], Runs: results[0].Runs[:1]}, results); one.Targets[0].Most != 0 {
 		t.Errorf("%+v", one.Targets)

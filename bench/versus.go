@@ -27,7 +27,7 @@ func versusPath(ctx context.Context, b *bench) (err error) {
 	if err != nil {
 		return err
 	}
-	length := 2 * time.Second
+	length := 1500 * time.Millisecond
 	if b.quick {
 		length = 300 * time.Millisecond
 	}
@@ -128,14 +128,19 @@ func againstFloor(out *Row, r versus.Result, peers map[string]versus.Result) {
 		return
 	}
 	out.Beside = append(out.Beside, Beside{"bare counter", x.Median(), "ns"})
-	text := "2 x bare"
 	if least, ok := peers[r.Side.Least]; ok {
 		out.Beside = append(out.Beside, Beside{"that touches the memory of it, the floor,", least.Median(), "ns"})
-		if least.Median() > 2*x.Median() {
-			text += ", less than the floor"
-		}
 	}
-	out.Targets = append(out.Targets, against(text, 2, r, x, func(run versus.Run) float64 { return run.Nanoseconds }, x.Median()))
+	out.Targets = append(out.Targets, against("2 x bare"+below(2*x.Median(), r, peers), 2, r, x,
+		func(run versus.Run) float64 { return run.Nanoseconds }, x.Median()))
+}
+
+// below says so of a limit that no program keeps which counts as much as this side.
+func below(limit float64, r versus.Result, peers map[string]versus.Result) string {
+	if least, ok := peers[r.Side.Least]; ok && least.Median() > limit {
+		return ", less than the floor"
+	}
+	return ""
 }
 
 // againstRival holds a side against FastNetMon.
@@ -148,8 +153,8 @@ func againstRival(out *Row, r versus.Result, peers map[string]versus.Result) {
 	if x.Scenario.Odd || x.Net() == 0 {
 		return // it has not looked into most packets, or there were too few to tell their cost from idling
 	}
-	out.Targets = append(out.Targets, against(fmt.Sprintf("FastNetMon/%g", r.Side.Within), 1/r.Side.Within, r, x,
-		func(run versus.Run) float64 { return run.Net }, x.Net()))
+	text := fmt.Sprintf("FastNetMon/%g", r.Side.Within) + below(x.Net()/r.Side.Within, r, peers)
+	out.Targets = append(out.Targets, against(text, 1/r.Side.Within, r, x, func(run versus.Run) float64 { return run.Net }, x.Net()))
 }
 
 // unfair finds results that are wrong: Weir must lose nothing at a rate that it is given, and count everything that it is

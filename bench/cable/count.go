@@ -49,6 +49,7 @@ func count(q port.Queue, l *lines) (stop func() error) {
 		for !halt.Load() {
 			n := q.RxBurst(&b)
 			if n == 0 {
+				l.flush()
 				sleeps.Sleep()
 				continue
 			}

@@ -11,8 +11,8 @@ import (
 )
 
 // Work is what a counter does with each frame besides counting it. With Hosts, and with Flows, it is the floor of any program that counts
-// those: it reads the head and writes the cache lines that must be written, prefetched a burst at a time, and neither decodes nor looks
-// up nor judges.
+// those: it reads the head and writes the cache lines that must be written, fetched a burst before, and neither decodes nor looks up nor
+// judges.
 type Work struct {
 	// Head reads a byte of the frame's head, and thus waits for its memory.
 	Head bool
@@ -20,7 +20,8 @@ type Work struct {
 	Hosts int
 	// Flows is how many flows a flowtrack.Tracker of the same size would hold; each frame writes a line of one of its two sets. 0 writes none.
 	Flows int
-	// IPv6 says where frames have their addresses and ports; they have no VLAN tag.
+	// IP is where in each frame the IP header begins that is counted by, and IPv6 says which one it is.
+	IP   int
 	IPv6 bool
 }
 
@@ -32,10 +33,17 @@ type lines struct {
 	work   Work
 	rows   [][2]line // as far apart as a worker's
 	flows  []line
-	addrs  [2 * port.MaxBurst]uintptr
-	row    [port.MaxBurst]uint32
-	flow   [port.MaxBurst]uint32
+
+	heads [port.MaxBurst]head
+	// The lines of the burst before, which are on their way, by their numbers.
+	pending int
+	row     [port.MaxBurst]uint32
+	flow    [port.MaxBurst]uint32
+	addrs   [port.MaxBurst]uintptr
 }
+
+// head is what is read of a frame: hashes of its host and of its flow.
+type head struct{ host, flow uint64 }
 
 func newLines(w Work) (l *lines, err error) {
 	l = &lines{work: w}
@@ -49,50 +57,87 @@ func newLines(w Work) (l *lines, err error) {
 	if err != nil {
 		return nil, errors.Join(err, l.memory.Free())
 	}
+	arena.Populate(l.rows)
+	arena.Populate(l.flows)
 	return l, nil
 }
 
-// Where a frame has the low words of its addresses, and its ports.
-const (
-	src4, dst4, ports4 = 14 + 12, 14 + 16, 14 + 20
-	src6, dst6, ports6 = 14 + 20, 14 + 36, 14 + 40
-	headEnd            = ports6 + 4
-)
-
-// write reads a burst's heads and writes its lines. Frames too short for it are those of nobody.
+// write reads a burst's heads, has the lines that they stand for fetched, and writes those of the burst before.
 func (l *lines) write(frames []port.Frame) {
-	if len(l.rows)+len(l.flows) == 0 || len(frames) == 0 {
+	if len(l.rows)+len(l.flows) == 0 {
 		return
 	}
-	src, dst, ports := src4, dst4, ports4
 	if l.work.IPv6 {
-		src, dst, ports = src6, dst6, ports6
+		l.read6(frames)
+	} else {
+		l.read4(frames)
 	}
-	n := 0
+	l.flush()
+	l.pending = len(frames)
+	heads := l.heads[:len(frames)]
+	if len(l.rows) > 0 {
+		for i, h := range heads {
+			at := h.host & uint64(len(l.rows)-1) // odd times its low bits: no two of a block are the same
+			l.row[i], l.addrs[i] = uint32(at), arena.Address(l.rows)+uintptr(at)*128
+		}
+		arena.Prefetch(&l.addrs[0], len(heads))
+	}
+	if len(l.flows) > 0 {
+		for i, h := range heads {
+			at, _ := bits.Mul64(h.flow, uint64(len(l.flows)))
+			l.flow[i], l.addrs[i] = uint32(at), arena.Address(l.flows)+uintptr(at)*64
+		}
+		arena.Prefetch(&l.addrs[0], len(heads))
+	}
+}
+
+// flush writes the lines that are pending.
+func (l *lines) flush() {
+	n := l.pending
+	l.pending = 0
+	if len(l.rows) > 0 {
+		for _, at := range l.row[:n] {
+			l.rows[at][0][0]++
+		}
+	}
+	if len(l.flows) > 0 {
+		for _, at := range l.flow[:n] {
+			l.flows[at][0]++
+		}
+	}
+}
+
+// What must be there of IP headers and ports behind them.
+const (
+	need4 = 20 + 4
+	need6 = 40 + 4
+)
+
+// read4 reads heads of IPv4. Frames that are too short for it are those of nobody.
+func (l *lines) read4(frames []port.Frame) {
 	for i := range frames {
-		var host, flow uint64
-		if f := frames[i].Data; len(f) >= headEnd {
-			host = uint64(binary.BigEndian.Uint32(f[dst:])) * golden
-			flow = (host ^ uint64(binary.BigEndian.Uint32(f[src:]))<<32 ^ uint64(binary.BigEndian.Uint32(f[ports:]))) * golden
-		}
-		if len(l.rows) > 0 {
-			at := host & uint64(len(l.rows)-1) // odd times its low bits: no two of a block are the same
-			l.row[i], l.addrs[n] = uint32(at), arena.Address(l.rows)+uintptr(at)*128
-			n++
-		}
-		if len(l.flows) > 0 {
-			at, _ := bits.Mul64(flow, uint64(len(l.flows)))
-			l.flow[i], l.addrs[n] = uint32(at), arena.Address(l.flows)+uintptr(at)*64
-			n++
+		l.heads[i] = head{}
+		if f := frames[i].Data; len(f) >= l.work.IP+need4 {
+			ip := f[l.work.IP:][:need4]
+			l.heads[i].set(ip[12:], ip[16:], ip[20:])
 		}
 	}
-	arena.Prefetch(&l.addrs[0], n)
+}
+
+// read6 reads heads of IPv6.
+func (l *lines) read6(frames []port.Frame) {
 	for i := range frames {
-		if len(l.rows) > 0 {
-			l.rows[l.row[i]][0][0]++
-		}
-		if len(l.flows) > 0 {
-			l.flows[l.flow[i]][0]++
+		l.heads[i] = head{}
+		if f := frames[i].Data; len(f) >= l.work.IP+need6 {
+			ip := f[l.work.IP:][:need6]
+			l.heads[i].set(ip[20:], ip[36:], ip[40:])
 		}
 	}
+}
+
+// set takes the last words of the addresses, and the ports.
+func (h *head) set(src, dst, ports []byte) {
+	ne := binary.NativeEndian
+	h.host = uint64(binary.BigEndian.Uint32(dst)) * golden
+	h.flow = (h.host ^ uint64(ne.Uint32(src))<<32 ^ uint64(ne.Uint32(ports))) * golden
 }

@@ -15,12 +15,13 @@ func TestLines(t *testing.T) {
 		t.Run(fmt.Sprintf("IPv6 %t", v6), func(t *testing.T) {
 			t.Parallel()
 			const hosts, packets = 1000, 8 * port.MaxBurst
-			p, dst := packetbuild.Ether().IPv4("198.18.0.1", "10.0.0.0"), dst4
+			const ip = 14 + 4
+			p, dst, short := packetbuild.Ether().VLAN(7).IPv4("198.18.0.1", "10.0.0.0"), ip+16, ip+need4-1
 			if v6 {
-				p, dst = packetbuild.Ether().IPv6("2001:2::1", "2001:db8::"), dst6
+				p, dst, short = packetbuild.Ether().VLAN(7).IPv6("2001:2::1", "2001:db8::"), ip+36, ip+need6-1
 			}
 			tr := Traffic{Frames: [][]byte{p.UDP(1, 2).Pad(60).Bytes()}, Fields: []Field{{Offset: dst, Mask: 0x3f}}}
-			l, err := newLines(Work{Hosts: hosts, Flows: 1 << 16, IPv6: v6})
+			l, err := newLines(Work{Hosts: hosts, Flows: 1 << 16, IP: ip, IPv6: v6})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -37,14 +38,20 @@ func TestLines(t *testing.T) {
 				}
 				l.write(frames)
 			}
+			l.flush()
 			if rows, flows := l.written(); rows != 64 || flows != packets {
 				t.Errorf("%d rows and %d flows", rows, flows)
 			}
 			for i := range frames {
-				frames[i].Data = frames[i].Data[:headEnd-1]
+				frames[i].Data = frames[i].Data[:short]
 			}
-			l.write(frames)
-			if rows, flows := l.written(); rows > 65 || flows != packets+port.MaxBurst {
+			l.write(frames[1:])
+			if rows, flows := l.written(); rows != 64 || flows != packets {
+				t.Errorf("%d rows and %d flows are written before their lines have come", rows, flows)
+			}
+			l.flush()
+			l.flush()
+			if rows, flows := l.written(); rows > 65 || flows != packets+port.MaxBurst-1 {
 				t.Errorf("%d rows and %d flows", rows, flows)
 			}
 		})

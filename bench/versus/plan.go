@@ -12,7 +12,7 @@ const Paced = 200_000
 // Plan is the part of all combinations that says most, in the time that `make bench` has: every side at one scenario, then what the
 // others say about Weir. quick leaves out most of it.
 func Plan(quick bool) ([]Block, error) {
-	main := []string{"weir-afpacket", barePacket, tracking}
+	main := []string{"weir-afpacket", barePacket, flowsPacket, tracking}
 	both := []string{"weir-afxdp", "weir-afpacket", bareXDP, flowsXDP, barePacket, flowsPacket, tracking}
 	var every []string
 	for _, s := range Sides() {
@@ -29,10 +29,10 @@ func Plan(quick bool) ([]Block, error) {
 		{"syn-65k", Paced, main, 0},
 		{"syn-1", 0, both, 0},
 		{"syn-1m", 0, both, 0},
-		{"imix", 0, main, short},
+		{"imix", 0, both, short},
 		{"tunnel", 0, main, short},
-		{"ipv6", 0, main, short},
-		{"garbage", 0, main[:2], short}, // which of it FastNetMon has looked at, nobody knows
+		{"ipv6", 0, both, short},
+		{"garbage", 0, main[:3], short}, // which of it FastNetMon has looked at, nobody knows
 	}
 	repeat := 3
 	if quick {

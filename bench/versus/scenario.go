@@ -25,8 +25,9 @@ type Scenario struct {
 	Networks []netip.Prefix
 	// Hosts is how many of our hosts get packets.
 	Hosts int
-	// IPv6 is set when all packets are of that family.
+	// IPv6 is set when all packets are of that family, and IP is where in a frame the innermost IP header begins.
 	IPv6 bool
+	IP   int
 	// Odd is set where not every side can parse every packet: those that it cannot are missing in its own count,
 	// and what it has not counted says nothing of loss.
 	Odd bool
@@ -42,13 +43,14 @@ var (
 // Scenarios are the built-in ones.
 func Scenarios() []Scenario {
 	ours := []netip.Prefix{ours4, ours6}
+	tunnel, inner := tunnel()
 	return []Scenario{
-		{Name: "syn-1", About: "SYN flood, 64-byte frames, 1 host", Traffic: flood(false, 0), Networks: ours, Hosts: 1},
-		{Name: "syn-65k", About: "SYN flood, 64-byte frames, 65 k hosts", Traffic: flood(false, 16), Networks: ours, Hosts: 1 << 16},
-		{Name: "syn-1m", About: "SYN flood, 64-byte frames, 1 M hosts", Traffic: flood(false, 20), Networks: []netip.Prefix{wide4, ours6}, Hosts: 1 << 20},
-		{Name: "imix", About: "UDP of 64, 594 and 1518 bytes as 7:4:1, 65 k hosts", Traffic: imix(), Networks: ours, Hosts: 1 << 16},
-		{Name: "tunnel", About: "VLAN, MPLS, L2TP around a SYN flood, 65 k hosts", Traffic: tunnel(), Networks: ours, Hosts: 1 << 16, Odd: true},
-		{Name: "ipv6", About: "IPv6 SYN flood, 65 k hosts", Traffic: flood(true, 16), Networks: ours, Hosts: 1 << 16, IPv6: true},
+		{Name: "syn-1", About: "SYN flood, 64-byte frames, 1 host", Traffic: flood(false, 0), Networks: ours, Hosts: 1, IP: etherLen},
+		{Name: "syn-65k", About: "SYN flood, 64-byte frames, 65 k hosts", Traffic: flood(false, 16), Networks: ours, Hosts: 1 << 16, IP: etherLen},
+		{Name: "syn-1m", About: "SYN flood, 64-byte frames, 1 M hosts", Traffic: flood(false, 20), Networks: []netip.Prefix{wide4, ours6}, Hosts: 1 << 20, IP: etherLen},
+		{Name: "imix", About: "UDP of 64, 594 and 1518 bytes as 7:4:1, 65 k hosts", Traffic: imix(), Networks: ours, Hosts: 1 << 16, IP: etherLen},
+		{Name: "tunnel", About: "VLAN, MPLS, L2TP around a SYN flood, 65 k hosts", Traffic: tunnel, Networks: ours, Hosts: 1 << 16, IP: inner, Odd: true},
+		{Name: "ipv6", About: "IPv6 SYN flood, 65 k hosts", Traffic: flood(true, 16), Networks: ours, Hosts: 1 << 16, IPv6: true, IP: etherLen},
 		{Name: "garbage", About: "random bytes, half of them behind the start of an IP header", Traffic: garbage(), Networks: ours, Odd: true},
 	}
 }
@@ -101,11 +103,12 @@ func imix() (t cable.Traffic) {
 	return t
 }
 
-// tunnel is what an access network's mirror port sees.
-func tunnel() cable.Traffic {
+// tunnel is what an access network's mirror port sees. Its hosts are in the IP header at inner.
+func tunnel() (t cable.Traffic, inner int) {
 	f := packetbuild.Ether().VLAN(7).MPLS(1000).IPv4("198.51.100.1", "198.51.100.2").UDP(1701, 1701).L2TPv2(5, 9, false).
 		IPv4("198.18.0.1", "10.0.0.0").TCP(1024, 80, syn).Bytes()
-	return cable.Traffic{Frames: [][]byte{f}, Fields: fields(len(f)-tcpLen-ipv4Len, false, 16)}
+	inner = len(f) - tcpLen - ipv4Len
+	return cable.Traffic{Frames: [][]byte{f}, Fields: fields(inner, false, 16)}, inner
 }
 
 // garbage is random, and the same each time.

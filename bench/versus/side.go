@@ -149,11 +149,18 @@ func firstLine(name string, args ...string) func(context.Context, Config) string
 var (
 	counts      = func(Scenario) cable.Work { return cable.Work{} }
 	reads       = func(Scenario) cable.Work { return cable.Work{Head: true} }
-	writesHosts = func(sc Scenario) cable.Work { return cable.Work{Hosts: max(1, sc.Hosts), IPv6: sc.IPv6} }
-	writesFlows = func(sc Scenario) cable.Work {
-		return cable.Work{Hosts: max(1, sc.Hosts), Flows: flowsPerWorker, IPv6: sc.IPv6}
-	}
+	writesHosts = func(sc Scenario) cable.Work { return floor(sc, 0) }
+	writesFlows = func(sc Scenario) cable.Work { return floor(sc, flowsPerWorker) }
 )
+
+// floor is what no program can spare that counts the hosts of a scenario, and so many flows. Where it is not known which those are, it must read
+// the heads.
+func floor(sc Scenario, flows int) cable.Work {
+	if sc.Hosts == 0 {
+		return reads(sc)
+	}
+	return cable.Work{Hosts: sc.Hosts, Flows: flows, IP: sc.IP, IPv6: sc.IPv6}
+}
 
 // bare is package cable's counter, which is part of this program.
 func bare(name, label, driver string, work func(Scenario) cable.Work) Side {
@@ -162,22 +169,14 @@ func bare(name, label, driver string, work func(Scenario) cable.Work) Side {
 		missing: func(Config) string { return "" },
 		version: func(context.Context, Config) string { return "" },
 		start: func(_ context.Context, b *Bench, sc Scenario) (*receiver, error) {
-			w := work(sc)
-			c, err := b.cable.Counter(driver, w)
+			c, err := b.cable.Counter(driver, work(sc))
 			if err != nil {
 				return nil, err
 			}
-			r := &receiver{
+			return &receiver{
 				pid: c.PID(), received: c.Received, lag: 200 * time.Millisecond,
 				stop: func() error { c.Close(); return nil },
-			}
-			if w.Hosts > 0 {
-				r.warm = touchesAll
-			}
-			return r, nil
+			}, nil
 		},
 	}
 }
-
-// touchesAll is how long it takes to write into every page of a floor's tables.
-const touchesAll = time.Second

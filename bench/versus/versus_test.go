@@ -238,6 +238,14 @@ func TestPlan(t *testing.T) {
 		if len(b.Sides) < 2 || b.Repeat < 2 {
 			t.Errorf("%+v takes no turns", b)
 		}
+		there := func(name string) bool {
+			return name == "" || slices.ContainsFunc(b.Sides, func(s Side) bool { return s.Name == name })
+		}
+		for _, s := range b.Sides {
+			if !there(s.Floor) || !there(s.Least) || b.Scenario.Hosts > 0 && !there(s.Rival) {
+				t.Errorf("%s, %s: %q, %q or %q is not played", b.Scenario.Name, s.Name, s.Floor, s.Least, s.Rival)
+			}
+		}
 		names = append(names, b.Scenario.Name)
 	}
 	for _, s := range Scenarios() {
@@ -249,7 +257,7 @@ func TestPlan(t *testing.T) {
 		t.Error(quick, err)
 	}
 	for _, s := range Sides() {
-		for _, other := range []string{s.Floor, s.Rival} {
+		for _, other := range []string{s.Floor, s.Least, s.Rival} {
 			if _, err := Choose(other); other != "" && err != nil {
 				t.Errorf("%s: %v", s.Name, err)
 			}

@@ -38,8 +38,8 @@ func weir(name, label, driver string, flows bool) Side {
 		s.Rival, s.Within = tracking, 10
 	}
 	path := func(c Config) string { return c.Weir }
-	if driver == "dpdk" {
-		s.Floor, s.Least = "", ""
+	if driver == "dpdk" { // its poll mode driver has no bare counter, and FastNetMon no DPDK: a figure, held against nobody
+		s.Floor, s.Least, s.Rival = "", "", ""
 		path = func(c Config) string { return c.WeirDPDK }
 	}
 	s.missing = func(c Config) string {
