@@ -86,9 +86,6 @@ func (h *Half) Locate(charges []Charge, addrs []uintptr) {
 	h.table.rowAddrs(charges, addrs)
 }
 
-// PrepareFetch is Prepare and the prefetch after it.
-func (h *Half) PrepareFetch(charges []Charge) { h.table.prepareFetch(charges) }
-
 // LocateFetch is Locate and the prefetch after it.
 func (h *Half) LocateFetch(charges []Charge) { h.table.locate(charges) }
 

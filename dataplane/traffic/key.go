@@ -3,8 +3,6 @@ package traffic
 import (
 	"encoding/binary"
 	"math/bits"
-
-	"github.com/weir-ddos/weir/dataplane/wire"
 )
 
 // Seed keys every hash of one process. All shards share it. It must be random, so that nobody outside can choose
@@ -24,16 +22,15 @@ func words(a *[16]byte) (k0, k1 uint64) {
 	return binary.LittleEndian.Uint64(a[:8]), binary.LittleEndian.Uint64(a[8:])
 }
 
-// Hash mixes an address and a direction (Incoming or Outgoing) into 64 bits: two multiplications whose halves are
-// folded, as in wyhash.
-func (s *Seed) Hash(k0, k1 uint64, d Direction) uint64 {
+// mulHash is Hash where there are no AES instructions: two multiplications whose halves are folded, as in wyhash.
+func (s *Seed) mulHash(k0, k1 uint64, d Direction) uint64 {
 	hi, lo := bits.Mul64(k0^s[0], k1^s[1]+uint64(d)<<32)
 	hi, lo = bits.Mul64(hi^lo^s[2], s[3]+uint64(d))
 	return hi ^ lo
 }
 
-// HashFlow mixes a 5-tuple into 64 bits. ports is source<<16 | destination.
-func (s *Seed) HashFlow(src, dst *[16]byte, proto uint8, ports uint32) uint64 {
+// mulHashFlow is HashFlow where there are no AES instructions.
+func (s *Seed) mulHashFlow(src, dst *[16]byte, proto uint8, ports uint32) uint64 {
 	a0, a1 := words(src)
 	b0, b1 := words(dst)
 	h0, l0 := bits.Mul64(a0^s[1], a1^s[2])
@@ -41,16 +38,4 @@ func (s *Seed) HashFlow(src, dst *[16]byte, proto uint8, ports uint32) uint64 {
 	hi, lo := bits.Mul64(h0^l0+s[3]^(uint64(ports)<<8|uint64(proto)), bits.RotateLeft64(h1^l1, 32)^s[0])
 	hi, lo = bits.Mul64(hi^lo^s[1], s[0])
 	return hi ^ lo
-}
-
-// hashEach is HashFlows in Go.
-func (s *Seed) hashEach(packets []wire.IP, hashes []uint64) (n int) {
-	hashes = hashes[:len(packets)]
-	for i := range packets {
-		if ip := &packets[i]; ip.HasPorts {
-			hashes[n] = s.HashFlow(&ip.Src, &ip.Dst, ip.Proto, uint32(ip.SrcPort)<<16|uint32(ip.DstPort))
-			n++
-		}
-	}
-	return n
 }

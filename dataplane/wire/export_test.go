@@ -7,3 +7,6 @@ func (h *Headers) IPs() (ips []*IP) {
 	}
 	return ips
 }
+
+// HasShapes is whether PlainAll decodes anything.
+var HasShapes = hasShapes

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/weir-ddos/weir/dataplane/packetbuild"
@@ -12,6 +14,11 @@ import (
 
 // invariants decodes a frame in every way and returns what is wrong with the answers, "" if nothing.
 func invariants(lt wire.LinkType, frame []byte, h *wire.Headers) string {
+	if lt == wire.LinkEthernet {
+		if s := plainAll([][]byte{frame}); s != "" {
+			return s
+		}
+	}
 	for _, charge := range []wire.Charge{wire.ChargeOuter, wire.ChargeInner, wire.ChargeBoth} {
 		for _, trace := range []bool{false, true} {
 			d := charging(charge, trace)
@@ -38,6 +45,35 @@ func invariants(lt wire.LinkType, frame []byte, h *wire.Headers) string {
 			}
 			if !trace && len(h.Layers()) != 0 {
 				return "layers without Trace"
+			}
+		}
+	}
+	return ""
+}
+
+// sliceSize is how far apart the frames of a slice are.
+var sliceSize = reflect.TypeFor[[]byte]().Size()
+
+// plainAll holds PlainAll against Plain: frames that it decodes, Plain decodes alike. It returns what is wrong, "" if nothing.
+func plainAll(frames [][]byte) string {
+	var packets [64]wire.IP
+	for _, charge := range []wire.Charge{wire.ChargeOuter, wire.ChargeInner} {
+		d := charging(charge, false)
+		for i := range packets {
+			packets[i] = wire.IP{SrcPort: 9, DstPort: 9, Length: 9, Version: 9, Proto: 9, TCPFlags: 9, TTL: 9, Fragment: true, HasPorts: true}
+		}
+		n := min(len(frames), len(packets))
+		if n == 0 {
+			return ""
+		}
+		plain := d.PlainAll(&frames[0], sliceSize, n, packets[:])
+		if plain>>(n-1)>>1 != 0 {
+			return fmt.Sprintf("%d frames: %#x", n, plain)
+		}
+		for i, f := range frames[:n] {
+			var ip wire.IP
+			if plain>>i&1 != 0 && (!d.Plain(f, &ip) || packets[i] != ip) {
+				return fmt.Sprintf("charge %d, frame %d, %x: all at once %s, alone %s", charge, i, f, show(&packets[i]), show(&ip))
 			}
 		}
 	}
@@ -130,6 +166,52 @@ func taken(t *testing.T, name string, f []byte) {
 	d := charging(wire.ChargeInner, false)
 	if !d.Plain(f, &h.Outer) || d.Walk(wire.LinkEthernet, f, &walked) != wire.OK || h.Outer != walked.Outer {
 		t.Errorf("%s: shortcut says %s, walker %s", name, show(&h.Outer), show(&walked.Outer))
+	}
+}
+
+// TestPlainAll: bursts of any size in which plain frames and others are mixed; and the commonest shapes are decoded all at once.
+func TestPlainAll(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(7, 8))
+	var pool [][]byte
+	for _, w := range everyEncap() {
+		if w.linkType == wire.LinkEthernet {
+			pool = append(pool, w.frame)
+		}
+	}
+	for _, n := range []int{1, 13, 14, 41, 42, 53, 54, 61, 62, 73, 74, 78, 82, 1500} {
+		pool = append(pool, heads(n)...)
+	}
+	for range 3000 {
+		frames := make([][]byte, r.IntN(65))
+		for i := range frames {
+			f := slices.Clone(pool[r.IntN(len(pool))])
+			if r.IntN(2) == 0 {
+				f[r.IntN(len(f))] = byte(r.Uint32())
+			}
+			frames[i] = f
+		}
+		if s := plainAll(frames); s != "" {
+			t.Fatal(s)
+		}
+	}
+	var d wire.Decoder
+	if d.PlainAll(nil, 0, 0, nil) != 0 || d.PlainAll(&pool[0], sliceSize, 65, make([]wire.IP, 65)) != 0 {
+		t.Error("no frame, or more than 64, are decoded")
+	}
+	if !wire.HasShapes {
+		t.Skip("this processor or build decodes frames one by one")
+	}
+	var common [][]byte
+	for _, a := range [][2]string{inner4, inner6} {
+		for _, start := range []*packet{packetbuild.Ether(), packetbuild.Ether().VLAN(7)} {
+			common = append(common, ip(start.Clone(), a).TCP(1025, 443, wire.FlagSYN).Bytes(), ip(start.Clone(), a).UDP(53, 4242).Pad(60).Bytes(),
+				ip(start.Clone(), a).UDP(53, 4242).Payload(1400).Bytes(), ip(start.Clone(), a).ICMP(8, 0).Pad(60).Bytes())
+		}
+	}
+	packets := make([]wire.IP, len(common))
+	if got := d.PlainAll(&common[0], sliceSize, len(common), packets); got != 1<<len(common)-1 {
+		t.Errorf("of %d common frames %#x are decoded", len(common), got)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,8 +46,9 @@ type Worker struct {
 	tracker *flowtrack.Tracker // nil when flows are off
 	probe   *probe.Probe       // nil without evidence
 	seed    traffic.Seed
-	policy  traffic.InternalPolicy
+	rules   *traffic.Rules
 	bytesIP bool
+	twice   bool // whether a frame may be charged to two headers
 	idle    Idle
 	turns   turn.Keeper // taken with a CPU of its own
 	queues  []port.Queue
@@ -80,9 +82,10 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 		return nil, errors.New("worker: decoder, nets and clock must be given")
 	}
 	w := &Worker{
-		decoder: deps.Decoder, seed: deps.Seed, policy: cfg.Internal, bytesIP: cfg.CountBytes == CountIP,
+		decoder: deps.Decoder, seed: deps.Seed, rules: traffic.NewRules(cfg.Internal), bytesIP: cfg.CountBytes == CountIP,
 		idle: cfg.Idle, queues: deps.Queues, pin: deps.Pin, evidence: deps.Evidence, queuesN: len(deps.Queues),
 	}
+	w.twice = slices.Contains(deps.Decoder.Charge[:], wire.ChargeBoth)
 	for _, q := range deps.Queues {
 		w.links = append(w.links, q.LinkType())
 	}

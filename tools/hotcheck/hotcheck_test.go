@@ -23,9 +23,9 @@ var update = flag.Bool("update", false, "write the list anew")
 // hot are the files whose functions run for every packet.
 var hot = []string{
 	"dataplane/wire/decode.go", "dataplane/wire/headers.go", "dataplane/wire/ip.go", "dataplane/wire/l2tp.go", "dataplane/wire/link.go",
-	"dataplane/wire/plain.go", "dataplane/wire/tunnel.go", "dataplane/wire/walker.go",
+	"dataplane/wire/plain.go", "dataplane/wire/plain_asm.go", "dataplane/wire/tunnel.go", "dataplane/wire/walker.go",
 	"dataplane/nets/table.go", "dataplane/flowtrack/flowtrack.go",
-	"dataplane/traffic/classify.go", "dataplane/traffic/half.go", "dataplane/traffic/key.go", "dataplane/traffic/prepare_asm.go", "dataplane/traffic/table.go",
+	"dataplane/traffic/classify.go", "dataplane/traffic/half.go", "dataplane/traffic/key.go", "dataplane/traffic/prepare.go", "dataplane/traffic/prepare_asm.go", "dataplane/traffic/table.go",
 	"dataplane/worker/count.go",
 }
 
