@@ -186,10 +186,14 @@ func (s *soak) config(i int) string {
 func (s *soak) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	g, err := s.cable.Generator(mix()) // which may take a busy machine longer than all the rest
+	if err != nil {
+		return err
+	}
 	s.begin = time.Now()
 	sent := make(chan error, 1)
-	go func() { sent <- s.send(ctx) }()
-	err := s.disturb(ctx, sent)
+	go func() { sent <- s.send(ctx, g) }()
+	err = s.disturb(ctx, sent)
 	cancel()
 	if err != nil {
 		return err
@@ -206,12 +210,8 @@ func (s *soak) run(ctx context.Context) error {
 // turn is how many packets the generator sends at a time.
 const turn = 1 << 20
 
-// send sends until the time is over.
-func (s *soak) send(ctx context.Context) error {
-	g, err := s.cable.Generator(mix())
-	if err != nil {
-		return err
-	}
+// send sends until the time is over, and ends the generator.
+func (s *soak) send(ctx context.Context, g *cable.Generator) error {
 	defer g.Close()
 	for time.Since(s.begin) < s.Time && ctx.Err() == nil {
 		count := uint64(turn)
@@ -402,19 +402,18 @@ const settleWithin = 20 * time.Second
 
 // account holds the counters against each other, and makes the figures.
 func (s *soak) account() error {
-	delivered, err := s.cable.Delivered()
-	if err != nil {
-		return err
-	}
-	s.Delivered = delivered - s.base
+	var err error
 	get := func(name string) uint64 {
 		v, e := s.weir.Counter(name)
 		err = errors.Join(err, e)
 		return uint64(v)
 	}
 	for end := time.Now().Add(settleWithin); ; time.Sleep(50 * time.Millisecond) {
+		delivered, e := s.cable.Delivered() // the kernel may be handing over the last ones
+		err = errors.Join(err, e)
+		s.Delivered = delivered - s.base
 		s.Counted, s.Dropped = get("packets_counted"), get("port_dropped_packets")
-		if err != nil || s.Unaccounted() >= 0 || time.Now().After(end) {
+		if err != nil || s.Unaccounted() == 0 || time.Now().After(end) {
 			break
 		}
 	}

