@@ -35,6 +35,9 @@ type Case struct {
 	IPv6 bool
 	// Flows counts flows too; each host then has FlowsPerHost of them (and at least 65,536 in all).
 	Flows bool
+	// Fresh makes every packet a flow of its own and has the hosts take turns, in an order without a pattern, as bench/cable sends
+	// them: with few packets a host what counts is starting rows. Hosts is a power of two then, and an epoch takes a second.
+	Fresh bool
 	// Packets is the length of an epoch.
 	Packets int
 	// Epochs is how many are run.
@@ -67,6 +70,7 @@ const ring = 4096
 
 // source makes bursts of frames to random hosts.
 type source struct {
+	fresh  bool
 	hosts  uint64
 	flows  uint64
 	v6     bool
@@ -76,7 +80,7 @@ type source struct {
 }
 
 func newSource(c Case) *source {
-	s := &source{hosts: uint64(c.Hosts), v6: c.IPv6, state: 1}
+	s := &source{fresh: c.Fresh, hosts: uint64(c.Hosts), v6: c.IPv6, state: 1}
 	s.flows = max(s.hosts*FlowsPerHost, 1<<16) / s.hosts
 	for i := range s.frames {
 		s.frames[i] = frame(c.IPv6)
@@ -103,22 +107,35 @@ func frame(v6 bool) []byte {
 // fill writes the next burst: what differs between packets is the destination and the source port.
 func (s *source) fill(b *port.Burst) {
 	for i := range b.Frames {
-		s.state = s.state*6364136223846793005 + 1442695040888963407
-		host, _ := bits.Mul64(s.state, s.hosts)
-		sport := uint16(s.state>>20) % uint16(min(s.flows, 60000))
+		host, ports := s.one()
 		f := s.frames[s.next]
 		s.next = (s.next + 1) % ring
 		if s.v6 {
-			binary.BigEndian.PutUint32(f[50:], uint32(host))
-			binary.BigEndian.PutUint16(f[54:], sport)
+			binary.BigEndian.PutUint32(f[50:], host)
+			binary.BigEndian.PutUint32(f[54:], ports)
 		} else {
-			binary.BigEndian.PutUint32(f[30:], 10<<24|uint32(host))
-			binary.BigEndian.PutUint16(f[34:], sport)
+			binary.BigEndian.PutUint32(f[30:], 10<<24|host)
+			binary.BigEndian.PutUint32(f[34:], ports)
 		}
 		b.Frames[i] = port.Frame{Data: f, WireLen: uint32(len(f))}
 	}
 	b.N = len(b.Frames)
 }
+
+// one chooses a host, and the ports of a packet to it.
+func (s *source) one() (host, ports uint32) {
+	if s.fresh {
+		s.state += golden
+		return uint32(s.state & (s.hosts - 1)), uint32(s.state >> 20)
+	}
+	s.state = s.state*6364136223846793005 + 1442695040888963407
+	to, _ := bits.Mul64(s.state, s.hosts)
+	sport := uint32(s.state>>20) & 0xffff % uint32(min(s.flows, 60000))
+	return uint32(to), sport<<16 | 53
+}
+
+// golden is odd: the low bits of its multiples take every value before one comes again, and so do others.
+const golden = 0x9e3779b97f4a7c15
 
 // Networks are what the benchmark's worker protects.
 func Networks() (*nets.Table, error) {
@@ -139,10 +156,17 @@ func Run(c Case) (Result, error) {
 	cfg.Flows.Flows = 0
 	if c.Flows {
 		cfg.Flows.Flows = max(c.Hosts*FlowsPerHost, 1<<16) + 1<<10
+		if c.Fresh {
+			cfg.Flows.Flows = 1 << 22
+		}
 	}
 	seed := traffic.NewSeed(rand.New(rand.NewPCG(7, 7)).Uint64)
 	start := time.Now()
 	clock := func() int64 { return int64(time.Since(start)) }
+	var epoch int64
+	if c.Fresh { // or there would be flows of many epochs in a second
+		clock = func() int64 { return epoch * int64(time.Second) }
+	}
 	w, err := worker.New(cfg, worker.Deps{Decoder: new(wire.Decoder), Nets: table, Seed: seed, Clock: clock})
 	if err != nil {
 		return r, err
@@ -156,7 +180,7 @@ func Run(c Case) (Result, error) {
 	}
 	p, err := newPlain(c)
 	if err == nil {
-		err = errors.Join(r.epochs(w, m, p), p.memory.Free())
+		err = errors.Join(r.epochs(w, m, p, &epoch), p.memory.Free())
 	}
 	r.BytesPerHost = float64(w.Stats().Memory) / float64(c.Hosts)
 	return r, errors.Join(err, m.Free(), w.Free())
@@ -165,7 +189,7 @@ func Run(c Case) (Result, error) {
 // warmUp is how many epochs touch the pages of both halves before any is measured.
 const warmUp = 2
 
-func (r *Result) epochs(w *worker.Worker, m *merge.Merger, p *plain) error {
+func (r *Result) epochs(w *worker.Worker, m *merge.Merger, p *plain, epoch *int64) error {
 	src := newSource(r.Case)
 	var burst port.Burst
 	var times, plains []float64
@@ -177,6 +201,7 @@ func (r *Result) epochs(w *worker.Worker, m *merge.Merger, p *plain) error {
 		}
 		packets := r.Packets / port.MaxBurst * port.MaxBurst
 		ns := float64(cpu()-begin) / float64(packets)
+		*epoch++
 		begin = cpu()
 		s, err := m.Tick(time.Now())
 		if err != nil {
@@ -215,7 +240,7 @@ type plain struct {
 	c      Case
 	src    *source
 	memory arena.Arena
-	rows   [][2]line
+	rows   []line
 	flows  []line
 	burst  port.Burst
 	addrs  [2 * port.MaxBurst]uintptr
@@ -225,7 +250,7 @@ type plain struct {
 func newPlain(c Case) (*plain, error) {
 	p := &plain{c: c, src: newSource(c)}
 	var err error
-	if p.rows, err = arena.Make[[2]line](&p.memory, c.Hosts*4/3+1); err != nil {
+	if p.rows, err = arena.Make[line](&p.memory, c.Hosts*4/3+1); err != nil {
 		return nil, err
 	}
 	if !c.Flows {
@@ -258,7 +283,7 @@ func (p *plain) touch() {
 			h = binary.LittleEndian.Uint64(f[50:]) * 0x9e3779b97f4a7c15
 		}
 		x, _ := bits.Mul64(h, uint64(len(p.rows)))
-		p.at[n], p.addrs[n] = uint32(x), arena.Address(p.rows)+uintptr(x)*128
+		p.at[n], p.addrs[n] = uint32(x), arena.Address(p.rows)+uintptr(x)*64
 		n++
 		if p.c.Flows {
 			x, _ = bits.Mul64(h*0xff51afd7ed558ccd, uint64(len(p.flows)))
@@ -268,7 +293,7 @@ func (p *plain) touch() {
 	}
 	arena.Prefetch(&p.addrs[0], n)
 	for i := 0; i < n; i++ {
-		p.rows[p.at[i]][0].words[3]++
+		p.rows[p.at[i]].words[3]++
 		if p.c.Flows {
 			i++
 			p.flows[p.at[i]].words[0]++

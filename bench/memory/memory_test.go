@@ -7,7 +7,7 @@ import (
 
 // TestCases runs every case briefly: the measurement itself must not rot.
 func TestCases(t *testing.T) {
-	for _, c := range Cases(1) {
+	for _, c := range append(Cases(1), Case{Hosts: 1 << 16, Flows: true, Fresh: true, Epochs: 1}, Case{Hosts: 1 << 16, IPv6: true, Flows: true, Fresh: true, Epochs: 1}) {
 		if c.Hosts > 1<<16 {
 			continue
 		}
@@ -64,6 +64,17 @@ func BenchmarkProfile(b *testing.B) {
 	for b.Loop() {
 		if err := Table(os.Stdout, cases); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkFresh is what `versus` has with 1 M hosts: few packets a host and epoch, each a new flow.
+func BenchmarkFresh(b *testing.B) {
+	for b.Loop() {
+		for _, v6 := range []bool{false, true} {
+			if err := Table(os.Stdout, []Case{{Hosts: 1 << 20, IPv6: v6, Flows: true, Fresh: true, Packets: 1_400_000, Epochs: 24}}); err != nil {
+				b.Fatal(err)
+			}
 		}
 	}
 }

@@ -41,7 +41,7 @@ func (t *Table) Combine(src *Table, c *Combining) {
 func (t *Table) combineRow(src *Table, i int, charge *Charge, c *Combining) {
 	r := &src.rows[i]
 	dst := t.at(charge)
-	if c.Scale != 1 || dst == nil || r.control&wide != 0 && r.epoch&spilled != 0 {
+	if c.Scale != 1 || dst == nil || r.control&wide != 0 && src.tails[i].spilled != 0 {
 		t.combineSlow(src, i, charge, c)
 		return
 	}
@@ -54,7 +54,7 @@ func (t *Table) combineRow(src *Table, i int, charge *Charge, c *Combining) {
 	if r.control&wide == 0 {
 		return
 	}
-	for k, w := range r.second {
+	for k, w := range src.tails[i].second {
 		if w != 0 {
 			t.addWord(charge.row, Class(firstLine+k), w)
 		}

@@ -16,7 +16,7 @@
 //
 //	set -> prepare (hash, prefetch the index line) -> locate (entry to row, prefetch the row) -> add
 //
-// A row is two cache lines. The first is all that ordinary packets touch:
+// A row is a cache line, which is all that ordinary packets touch, and a tail in another array, where other classes are:
 //
 //	 0               8               16              24
 //	+---------------+---------------+---------------+---------------+
@@ -24,14 +24,16 @@
 //	+---------------+---------------+---------------+---------------+
 //	| tcp_syn       | udp           | icmp          | flows         |
 //	+---------------+---------------+---------------+---------------+
-//	| epoch         | other         | 5 fragment classes ...        |
+//
 //	+---------------+---------------+---------------+---------------+
-//	|                               | (spare)                       |
+//	| other         | 5 fragment classes ...                        |
+//	+---------------+---------------+---------------+---------------+
+//	|                               | spilled       | (spare)       |
 //	+---------------+---------------+---------------+---------------+
 //
 // A class is one word: packets in the high 28 bits, bytes in the low 36, so a packet is one add. When either part
-// reaches half of its range the word is moved to the table's spill list, so nothing wraps. The second line is valid
-// when it carries the table's epoch, so that a new row leaves it alone; a bit above the place says so on the first line,
-// too. An index entry carries a tag of the epoch and is empty when that is old: a table is cleared by counting the epoch
-// up. A retired half's table can be exchanged for an empty one, memory and all, instead of being read and copied.
+// reaches half of its range the word is moved to the table's spill list, so nothing wraps. A tail is valid when a bit above
+// the row's place says so: a new row leaves it alone. An index entry carries a tag of the epoch and is empty when that is old:
+// a table is cleared by counting the epoch up. A retired half's table can be exchanged for an empty one, memory and all,
+// instead of being read and copied.
 package traffic

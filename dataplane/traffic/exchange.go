@@ -10,6 +10,7 @@ func (h *Half) Exchange(t *Table) bool {
 		return false
 	}
 	t.touch(max(h.table.count+h.table.count/8, h.table.resident))
+	t.touchTails(h.table.tailed)
 	h.table, *t = *t, h.table
 	return true
 }
@@ -24,6 +25,14 @@ func (t *Table) touch(rows int) {
 	}
 	arena.Populate(t.rows[t.resident:rows])
 	t.resident = rows
+}
+
+// touchTails does the same for as many tails.
+func (t *Table) touchTails(rows int) {
+	if rows > t.tailed {
+		arena.Populate(t.tails[t.tailed:rows])
+		t.tailed = rows
+	}
 }
 
 // Free gives the table's memory back.

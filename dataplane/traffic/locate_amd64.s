@@ -4,7 +4,7 @@
 #include "textflag.h"
 
 // func locateLines(t *Table, charges *Charge, n int) int
-// A line's 16 entries are compared at once with SSE2, which every amd64 has. locateOne is the same in Go.
+// A line's 16 entries are compared at once with SSE2, which every amd64 has; rows are started here only with AVX-512. locateOne is the same in Go.
 TEXT ·locateLines(SB), NOSPLIT, $0-32
 	MOVQ t+0(FP), DI
 	MOVQ charges+8(FP), SI
@@ -63,7 +63,7 @@ loop:
 	MOVL  (DX)(AX*4), AX
 	ANDL  R12, AX
 	MOVL  AX, Charge_row(SI)
-	SHLQ  $7, AX
+	SHLQ  $const_rowShift, AX
 	PREFETCHT0 (R11)(AX*1)
 	ADDQ  $Charge__size, SI
 	INCQ  BX
@@ -78,10 +78,14 @@ done:
 
 wide:
 	// the same with half as many instructions (AVX-512 on 256 bits, which slows no processor down)
-	NOTL R12
+	NOTL         R12
 	VPBROADCASTD R12, Y8
-	NOTL R12
-	JMP  wideNext
+	NOTL         R12
+	MOVL         $const_tagMask, AX
+	VPBROADCASTD AX, Y9
+	VPXOR        Y5, Y5, Y5
+	MOVQ         Table_count(DI), R8
+	JMP          wideNext
 
 wideLoop:
 	MOVQ         Charge_hash(SI), CX
@@ -98,16 +102,17 @@ wideLoop:
 	VPTESTNMD    Y8, Y2, K2
 	KUNPCKBW     K1, K2, K1
 	KMOVW        K1, AX
+	TESTL        AX, AX
+	JZ           wideStart
 
 	LEAL       -1(AX), CX
 	TESTL      CX, AX
 	JNZ        wideDone
 	BSFL       AX, AX
-	JZ         wideDone
 	MOVL       (DX)(AX*4), AX
 	ANDL       R12, AX
 	MOVL       AX, Charge_row(SI)
-	SHLQ       $7, AX
+	SHLQ       $const_rowShift, AX
 	PREFETCHT0 (R11)(AX*1)
 	ADDQ       $Charge__size, SI
 	INCQ       BX
@@ -118,5 +123,38 @@ wideNext:
 
 wideDone:
 	VZEROUPPER
+	MOVQ R8, Table_count(DI)
 	MOVQ BX, ret+24(FP)
 	RET
+
+wideStart:
+	// no entry of this fingerprint: the first empty one, from the hash's lane on, is for the next free row
+	VPTESTMD Y9, Y1, K1
+	VPTESTMD Y9, Y2, K2
+	KUNPCKBW K1, K2, K1
+	KMOVW    K1, AX
+	MOVQ     Charge_hash(SI), CX
+	RORW     CX, AX
+	BSFL     AX, AX
+	JZ       wideDone                 // the line is full
+	CMPQ     R8, (Table_rows+8)(DI)
+	JGE      wideDone                 // the table is full
+	ADDL     CX, AX
+	ANDL     $(const_lanes-1), AX
+	VMOVD    X0, CX
+	ORL      R8, CX
+	MOVL     CX, (DX)(AX*4)
+	MOVL     R8, Charge_row(SI)
+
+	// the row: its key, and zeros
+	MOVQ    R8, AX
+	SHLQ    $const_rowShift, AX
+	VMOVDQU Charge_k0(SI), X3
+	VMOVQ   Charge_control(SI), X4
+	VMOVDQU X3, row_k0(R11)(AX*1)
+	VMOVDQU X4, row_control(R11)(AX*1)
+	VMOVDQU Y5, (row_first+8)(R11)(AX*1)
+	INCQ    R8
+	ADDQ    $Charge__size, SI
+	INCQ    BX
+	JMP     wideNext

@@ -33,13 +33,20 @@ func TestLocateAgainstLocateOne(t *testing.T) {
 					c := burst[i]
 					one.locateOne(&c)
 					got, want := all.at(&burst[i]), one.at(&c)
-					if (got == nil) != (want == nil) || got != nil && (!got.is(&c) || !want.is(&c)) {
+					if (got == nil) != (want == nil) || got != nil && *got != *want {
 						t.Fatalf("capacity %d, epoch %d: row %+v, want %+v", limit, epoch, got, want)
+					}
+					if got != nil && *got != (row{k0: c.k0, k1: c.k1, control: c.control}) {
+						t.Fatalf("capacity %d, epoch %d: row %+v is not that of %+v, and empty", limit, epoch, got, c)
 					}
 				}
 			}
 			if one.Len() != all.Len() {
 				t.Fatalf("capacity %d, epoch %d: %d rows, want %d", limit, epoch, all.Len(), one.Len())
+			}
+			for i := range one.Len() {
+				one.rows[i].flows, all.rows[i].flows = 1, 1 // left for the next epoch
+				one.rows[i].first, all.rows[i].first = [firstLine]uint64{1, 2, 3, 4}, [firstLine]uint64{1, 2, 3, 4}
 			}
 			one.Clear()
 			all.Clear()

@@ -20,21 +20,21 @@ const (
 	maxWordBytes   = 1 << (byteBits - 1)
 )
 
-// firstLine is how many classes, from ClassTCP on, have their word on the first line of a row.
+// firstLine is how many classes, from ClassTCP on, have their word in the row itself.
 const firstLine = int(ClassOther)
 
 // control is direction<<32 | place, and in a table's rows wide, which is above every place.
 const (
 	placeBits = 32
-	// wide is set when the second line is valid, so that whoever reads the row knows without touching that line.
+	// wide is set when the tail is valid, so that whoever reads the row knows without touching that.
 	wide = 1 << (placeBits - 1)
 )
 
-// spilled is set in a row's epoch when the spill list holds some of its counts.
-const spilled = 1 << 63
-
-// rowSize is the size of a row; a test holds it.
-const rowSize = 128
+// rowSize is the size of a row, and of a tail; a test holds it.
+const (
+	rowShift = 6
+	rowSize  = 1 << rowShift
+)
 
 // row is the counters of one host in one direction; see the package comment for its layout.
 type row struct {
@@ -42,10 +42,13 @@ type row struct {
 	control uint64
 	first   [firstLine]uint64
 	flows   uint64
+}
 
-	epoch  uint64
-	second [int(NumClasses) - firstLine]uint64
-	_      [1]uint64
+// tail is the rest of the row of the same number: it counts when the row is wide.
+type tail struct {
+	second  [int(NumClasses) - firstLine]uint64
+	spilled uint64 // not 0 when the spill list holds some of the row's counts
+	_       [1]uint64
 }
 
 // Host is one host's counts in one direction.

@@ -13,7 +13,8 @@ import (
 type Config struct {
 	// Hosts is how many rows one worker can hold in an epoch; a host has one row for each direction that it is seen in.
 	// Beyond it, packets are counted in the overflow row of their network. A row takes 272 bytes in a worker
-	// and 136 where workers are merged; memory that is never used costs address space only.
+	// and 136 where workers are merged, and little more than half of that while a host gets TCP, UDP and ICMP without fragments; memory that is
+	// never used costs address space only.
 	Hosts int `json:"hosts"`
 	// Prefault takes all the memory at start instead of when it is first used.
 	Prefault bool `json:"prefault"`
@@ -32,7 +33,7 @@ func (c Config) Validate() error {
 
 // Size is the address space in bytes that a shard of this configuration reserves.
 func (c Config) Size() uint64 {
-	return 2 * (uint64(c.Hosts)*rowSize + uint64(indexLines(c.Hosts)+maxLines)*64)
+	return 2 * (2*uint64(c.Hosts)*rowSize + uint64(indexLines(c.Hosts)+maxLines)*64)
 }
 
 // Companion is memory that is retired and cleared together with a half: packet heads. Its methods are

@@ -42,17 +42,18 @@ type indexLine [lanes]uint32
 // Table is a fixed set of rows, found by (address, direction).
 type Table struct {
 	rows  []row
+	tails []tail // of the rows
 	index []indexLine
 	homes uint64
 	tag   uint32 // of the entries of this epoch, 1..maxTag
 	rowOf uint32 // mask of an entry's row
-	epoch uint64 // of the second lines of this epoch, from 1
 	count int
 	seed  Seed
 
 	rowsAt, indexAt uintptr // for prefetching only
 	memory          *arena.Arena
 	resident        int  // rows that have been used or touched
+	tailed          int  // so are the tails of this many rows, but for gaps
 	avx512          bool // whether assembly may use it
 
 	spills []spill
@@ -85,17 +86,20 @@ func (t *Table) init(a *arena.Arena, seed Seed, limit int) error {
 	if t.rows, err = arena.Make[row](a, limit); err != nil {
 		return err
 	}
+	if t.tails, err = arena.Make[tail](a, limit); err != nil {
+		return err
+	}
 	// The tail takes the runs that begin at the last lines, so a search never wraps.
 	if t.index, err = arena.Make[indexLine](a, homes+maxLines); err != nil {
 		return err
 	}
-	t.homes, t.seed, t.tag, t.epoch = uint64(homes), seed, 1, 1
+	t.homes, t.seed, t.tag = uint64(homes), seed, 1
 	t.rowOf = 1<<bits.Len(uint(limit-1)) - 1
 	t.rowsAt, t.indexAt = arena.Address(t.rows), arena.Address(t.index)
 	t.avx512 = cpu.X86.HasAVX512VL
 	t.spills = make([]spill, 0, maxSpills)
 	if a.Prefault {
-		t.resident = limit
+		t.resident, t.tailed = limit, limit
 	}
 	return nil
 }
@@ -289,13 +293,11 @@ func (t *Table) again(c *Charge) *row {
 
 // addWord adds a packed word to a row's class.
 func (t *Table) addWord(i uint32, c Class, word uint64) {
-	r := &t.rows[i]
 	var p *uint64
 	if int(c) < firstLine {
-		p = &r.first[c]
+		p = &t.rows[i].first[c]
 	} else {
-		t.secondLine(r)
-		p = &r.second[int(c)-firstLine]
+		p = &t.tailOf(i).second[int(c)-firstLine]
 	}
 	w := *p + word
 	*p = w
@@ -305,13 +307,15 @@ func (t *Table) addWord(i uint32, c Class, word uint64) {
 	}
 }
 
-// secondLine makes a row's second line valid.
-func (t *Table) secondLine(r *row) {
-	if r.epoch&^spilled != t.epoch {
-		r.epoch = t.epoch
+// tailOf is the tail of row i, which it makes valid.
+func (t *Table) tailOf(i uint32) *tail {
+	r, l := &t.rows[i], &t.tails[i]
+	if r.control&wide == 0 {
 		r.control |= wide
-		r.second = [len(r.second)]uint64{}
+		*l = tail{}
+		t.tailed = max(t.tailed, int(i)+1)
 	}
+	return l
 }
 
 // addCounter adds any number of packets and bytes to a row's class.
@@ -335,8 +339,7 @@ func (t *Table) spill(i uint32, c Class, n Counter) {
 		t.lost.Add(n)
 		return
 	}
-	t.secondLine(&t.rows[i])
-	t.rows[i].epoch |= spilled
+	t.tailOf(i).spilled = 1
 	t.spills = append(t.spills, spill{Counter: n, row: i, class: c})
 }
 
@@ -351,10 +354,11 @@ func (t *Table) Read(i int, h *Host) {
 	if r.control&wide == 0 {
 		return
 	}
-	for k, w := range r.second {
+	l := &t.tails[i]
+	for k, w := range l.second {
 		h.Cells[firstLine+k] = unpack(w)
 	}
-	if r.epoch&spilled != 0 {
+	if l.spilled != 0 {
 		for k := range t.spills {
 			if s := &t.spills[k]; s.row == uint32(i) {
 				h.Cells[s.class].Add(s.Counter)
@@ -391,7 +395,6 @@ func (t *Table) Clear() {
 	}
 	t.resident = max(t.resident, t.count)
 	t.spills, t.lost, t.count = t.spills[:0], Counter{}, 0
-	t.epoch++
 	if t.tag++; t.tag > maxTag {
 		clear(t.index) // an old tag would come round again
 		t.tag = 1

@@ -27,7 +27,7 @@ func (t *Table) Tally(sums []Sum, peaks []Peaks) []Peaks {
 	return peaks
 }
 
-// prefetch asks for the first lines of n rows, PeakRows at most. The processor's own prefetching stops at every page.
+// prefetch asks for n rows, PeakRows at most. The processor's own prefetching stops at every page.
 func (t *Table) prefetch(from, n int) {
 	if n <= 0 {
 		return
@@ -61,18 +61,18 @@ func (t *Table) tallyRows(from, to int, sums []Sum, peaks *Peaks) {
 	}
 }
 
-// tallySecond is Tally for what is not on a row's first line.
+// tallySecond is Tally for what is in a row's tail.
 func (t *Table) tallySecond(i int, into *Sum, one *Peak) {
-	r := &t.rows[i]
+	l := &t.tails[i]
 	add := func(c int, n Counter) {
 		into.Cells[c].Add(n)
 		one.Packets += n.Packets
 		one.Bytes += n.Bytes
 	}
-	for k, w := range r.second {
+	for k, w := range l.second {
 		add(firstLine+k, unpack(w))
 	}
-	if r.epoch&spilled == 0 {
+	if l.spilled == 0 {
 		return
 	}
 	for k := range t.spills {
