@@ -14,6 +14,7 @@ func TestPopulate(t *testing.T) {
 		s[0], s[n-1] = 5, 7
 		for _, part := range [][]uint64{s[:0], s, s[n/3:], s[n/3 : n/2], s[n:]} {
 			Populate(part)
+			Touch(part)
 		}
 		if s[n-1] != 7 || n > 1 && s[0] != 5 {
 			t.Errorf("%d: contents changed", n)

@@ -117,6 +117,15 @@ func (s *Shard) Hosts() int { return s.halves[0].table.Cap() }
 // Seed is what the shard's hashes are keyed with.
 func (s *Shard) Seed() *Seed { return &s.halves[0].table.seed }
 
+// Touch takes the memory of the halves' indexes, which a flood uses all over from its first packets on: on a machine whose memory is not
+// at hand they would be lost. Rows are used one after the other, and their memory comes as it is needed. The owner's thread calls it before
+// Enter, so that the memory is near.
+func (s *Shard) Touch() {
+	for i := range s.halves {
+		arena.Touch(s.halves[i].table.index)
+	}
+}
+
 // Enter makes the calling goroutine the owner.
 func (s *Shard) Enter() {
 	s.mu.Lock()

@@ -210,10 +210,19 @@ func (w *Worker) run(ready chan<- error, done chan<- struct{}) {
 		defer w.turns.Give()
 	}
 	w.keeps.Store(w.turns.On())
+	w.touch()
 	w.shard.Enter()
 	defer w.shard.Leave()
 	ready <- nil
 	w.loop()
+}
+
+// touch takes the memory that the first packets need.
+func (w *Worker) touch() {
+	w.shard.Touch()
+	if w.tracker != nil {
+		w.tracker.Touch()
+	}
 }
 
 // turnRounds is after how many rounds a turn is kept: 64 full bursts of the dearest packets last well under its 10 ms.
