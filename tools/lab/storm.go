@@ -47,6 +47,9 @@ func (w *Weir) Commit(text string) error {
 	return nil
 }
 
+// Fewest is how many Variants a Storm puts in force at least, on a machine that is too slow for more.
+const Fewest = 20
+
 // Storm puts a Variant in force every 50 ms, for so long, while both Steady hosts get pps packets a second each. It returns how many
 // it was and how many packets were sent, and an error unless every packet that was sent is counted once, as incoming traffic of its
 // family, or was dropped on the cable or by the port, which say so. The appliance must have seen no traffic before.
@@ -81,7 +84,7 @@ func (w *Weir) Storm(ctx context.Context, base, ports string, pps float64, lengt
 func (w *Weir) commits(ctx context.Context, base, ports string, length time.Duration, n *int) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(length); time.Now().Before(end); {
+	for end := time.Now().Add(length); *n < Fewest || time.Now().Before(end); {
 		if err := w.Commit(Variant(base, ports, *n)); err != nil {
 			return err
 		}

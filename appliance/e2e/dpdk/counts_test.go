@@ -171,7 +171,7 @@ func TestReloadStorm(t *testing.T) {
 		t.Errorf("%v\n%s", err, w.Log())
 	}
 	t.Logf("%d commits, %d packets", commits, sent)
-	if commits < 5 || sent < 10000 {
+	if commits < lab.Fewest || sent < 1000 {
 		t.Errorf("%d commits during %d packets are no storm", commits, sent)
 	}
 	stop(t, w)
