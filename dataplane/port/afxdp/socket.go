@@ -116,9 +116,14 @@ func (s *socket) setUp(index, queue int, o Options) error {
 	return s.bind(index, queue, o)
 }
 
+const hugePage = 2 << 20
+
 // reserve makes the memory for frames, and tells the kernel.
 func (s *socket) reserve(stride int, o Options) (err error) {
 	size := stride * o.Frames
+	if size > hugePage { // else it would begin and end in small pages
+		size = (size + hugePage - 1) / hugePage * hugePage
+	}
 	s.umem, err = unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return fmt.Errorf("map %d bytes for frames: %w", size, err)
