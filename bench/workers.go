@@ -79,15 +79,20 @@ func loadedTicks(ctx context.Context, b *bench) (err error) {
 				{"longest gap", 1000 * r.Ticked.Longest.Seconds(), "ms"},
 				{"without ticks", 1000 * r.Alone.Longest.Seconds(), "ms"},
 				{"offered then", r.Paced.Offered / 1e6, "Mpps"},
-				{"lost of that", 1e6 * r.Paced.Lost, "ppm"},
+				{"a ring of 4,096 lost of that", 1e6 * r.Paced.Lost, "ppm"},
 				{"without ticks", 1e6 * r.PacedAlone.Lost, "ppm"},
+				{"with nothing done but polling", 1e6 * r.Polled.Lost, "ppm"},
+				{"a ring of 16,384", 1e6 * r.Paced.LostDeep, "ppm"},
+				{"without ticks", 1e6 * r.PacedAlone.LostDeep, "ppm"},
+				{"with nothing done but polling", 1e6 * r.Polled.LostDeep, "ppm"},
 			}
 			if r.Late > 0 {
 				out.Beside = append(out.Beside, Beside{"ticks that the worker did not answer", float64(r.Late), ""})
 			}
 			out.Targets = []Target{
 				{Limit: size.limit, Value: out.Max, Unit: "ms", Text: "the slowest"},
-				{Limit: 100, Value: max(0, 1e6*(r.Paced.Lost-r.PacedAlone.Lost)), Unit: "ppm", Text: "lost more than without ticks"},
+				{Limit: 100, Value: max(0, 1e6*r.Added), Unit: "ppm", Text: "a ring of 4,096 lost more than without ticks"},
+				{Limit: 100, Value: max(0, 1e6*r.AddedDeep), Unit: "ppm", Text: "one of 16,384"},
 			}
 			b.add(out)
 		}

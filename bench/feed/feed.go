@@ -1,5 +1,8 @@
-// Package feed is a queue of packets from memory for a real worker: as fast as it polls, or at a rate, with a ring of a NIC's
-// size that overflows when the worker stays away.
+// Package feed is a queue of packets from memory for a real worker: as fast as it polls, or at a rate, with a ring that overflows
+// when the worker stays away.
+//
+// Two rings are looked at in the same run: the one that the packets are in holds as many as the product's AF_XDP ring, and beside it
+// is counted what a shorter one, a NIC's, would have lost: it is filled by the same clock and emptied by the same polls.
 //
 // RxBurst and Release belong to the worker; Sample and Stats may be called from any goroutine. A Queue sends nothing and opens
 // nothing.
@@ -20,8 +23,15 @@ import (
 	"github.com/weir-ddos/weir/dataplane/wire"
 )
 
-// Depth is how many packets wait for a worker: a usual ring of a 10-gigabit NIC.
-const Depth = 4096
+// Depth is how many packets wait for a worker: as many as in an AF_XDP ring of the product. ShortDepth is a usual ring of a 10-gigabit
+// NIC.
+const (
+	Depth      = 16384
+	ShortDepth = 4096
+)
+
+// numFrames is how many frames there are in memory.
+const numFrames = 4096
 
 // Flows is how many source ports the packets of a host have.
 const Flows = 2
@@ -43,7 +53,7 @@ func Networks() (*nets.Table, error) {
 type Queue struct {
 	mask   uint64
 	v6     bool
-	frames [Depth][]byte
+	frames [numFrames][]byte
 	n      uint64 // packets made
 
 	begin time.Time
@@ -51,19 +61,23 @@ type Queue struct {
 	from  time.Duration
 	came  uint64 // packets that came since from, lost ones included
 	taken uint64
+	short uint64 // packets that wait in the shorter ring
 
-	setting atomic.Uint64 // counts SetRate
-	rate    atomic.Uint64
-	sample  atomic.Pointer[Sample]
-	polls   uint64
-	lost    uint64
-	_       [128]byte
+	setting   atomic.Uint64 // counts SetRate
+	rate      atomic.Uint64
+	unseen    atomic.Bool
+	sample    atomic.Pointer[Sample]
+	polls     uint64
+	thrown    uint64 // by SetUnseen
+	lost      uint64
+	lostShort uint64
+	_         [128]byte
 }
 
 // Sample is how far a queue is, as seen by the worker's thread.
 type Sample struct {
-	// Packets were taken, and Lost found the ring full.
-	Packets, Lost uint64
+	// Packets were taken, Unseen were taken and thrown away, Lost found the ring full, and LostShort would have found the shorter one full.
+	Packets, Unseen, Lost, LostShort uint64
 	// CPU is the run time of the worker's thread, and Time the time of the sample.
 	CPU  time.Duration
 	Time time.Time
@@ -102,6 +116,10 @@ func (q *Queue) SetRate(perSecond uint64) {
 	q.setting.Add(1)
 }
 
+// SetUnseen has packets, which must come at a rate, be taken from the ring without the worker seeing any: what is lost then is lost by
+// the machine, which does not let even a loop that only polls do so all the time.
+func (q *Queue) SetUnseen(on bool) { q.unseen.Store(on) }
+
 // golden is odd, so its multiples take every value of any number of low bits.
 const golden = 0x9e3779b97f4a7c15
 
@@ -111,14 +129,20 @@ const sampleEvery = 1 << 8
 // RxBurst implements port.Queue.
 func (q *Queue) RxBurst(b *port.Burst) int {
 	if q.polls++; q.polls%sampleEvery == 1 {
-		q.sample.Store(&Sample{Packets: q.n, Lost: q.lost, CPU: threadCPU(), Time: time.Now()})
+		q.sample.Store(&Sample{
+			Packets: q.n, Unseen: q.thrown, Lost: q.lost, LostShort: q.lostShort, CPU: threadCPU(), Time: time.Now(),
+		})
 	}
 	b.N = q.waiting()
+	if q.unseen.Load() {
+		q.thrown += uint64(b.N)
+		b.N = 0
+	}
 	for i := range b.N {
 		n := q.n
 		host := (n * golden) & q.mask
 		port16 := uint16(1024 + (n/(q.mask+1))%Flows)
-		f := q.frames[n%Depth]
+		f := q.frames[n%numFrames]
 		if q.v6 {
 			binary.BigEndian.PutUint32(f[50:], uint32(host))
 			binary.BigEndian.PutUint16(f[54:], port16)
@@ -140,9 +164,14 @@ func (q *Queue) waiting() int {
 	}
 	now := time.Since(q.begin)
 	if s := q.setting.Load(); s != q.seen {
-		q.seen, q.from, q.came, q.taken = s, now, 0, 0
+		q.seen, q.from, q.came, q.taken, q.short = s, now, 0, 0, 0
 	}
+	before := q.came
 	q.came = uint64((now - q.from).Seconds() * float64(rate))
+	if q.short += q.came - before; q.short > ShortDepth {
+		q.lostShort += q.short - ShortDepth
+		q.short = ShortDepth
+	}
 	if q.came > q.taken+Depth {
 		over := q.came - q.taken - Depth
 		q.lost += over
@@ -150,6 +179,7 @@ func (q *Queue) waiting() int {
 	}
 	n := min(q.came-q.taken, port.MaxBurst)
 	q.taken += n
+	q.short -= min(n, q.short)
 	return int(n)
 }
 

@@ -80,6 +80,23 @@ func TestPaced(t *testing.T) {
 	if _, after := q.Taken(); after-lost < uint64(away.Seconds()*rate)-Depth-port.MaxBurst {
 		t.Errorf("%d lost in %v with a ring of %d", after-lost, away, Depth)
 	}
+	q.polls = 0 // the next poll makes a sample
+	q.RxBurst(&b)
+	if s := q.Sample(); s.LostShort < s.Lost+Depth-ShortDepth-2*port.MaxBurst || s.Unseen != 0 {
+		t.Errorf("%+v: a ring of %d must lose more", s, ShortDepth)
+	}
+	q.SetUnseen(true)
+	before, _ := q.Taken()
+	for range 100 {
+		if n := q.RxBurst(&b); n != 0 {
+			t.Fatalf("%d packets are seen", n)
+		}
+	}
+	q.polls = 0
+	q.RxBurst(&b)
+	if after, _ := q.Taken(); after != before || q.Sample().Unseen == 0 {
+		t.Errorf("%d packets of %d, %+v", after, before, q.Sample())
+	}
 	if _, err := New(Config{Hosts: 3}); err == nil {
 		t.Error("3 hosts are no power of two")
 	}

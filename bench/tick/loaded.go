@@ -1,7 +1,6 @@
 package tick
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,8 +33,8 @@ type LoadedCase struct {
 type Stretch struct {
 	// Rate is packets a second, by the clock; Offered is what came, when it was paced.
 	Rate, Offered float64
-	// Lost is the part of what came that found the ring full.
-	Lost float64
+	// Lost is the part of what came that found a ring of feed.ShortDepth full, and LostDeep one of feed.Depth.
+	Lost, LostDeep float64
 	// Longest is the longest gap between two polls, and Long how many were of 5 ms or more.
 	Longest time.Duration
 	Long    uint64
@@ -48,10 +47,13 @@ type LoadedResult struct {
 	Times, CPU []time.Duration
 	// Fewest is how many hosts were active in the tick with the fewest, and Late how many ticks the worker did not answer.
 	Fewest, Late int
-	// Alone is a worker at full rate without ticks, Ticked one with them; PacedAlone and Paced are the same at LineRate, or at 80
-	// percent of the rate of Ticked if that is less, from a ring of feed.Depth packets: of pacedTurns stretches each, in turns, the one
-	// that lost the median.
-	Alone, Ticked, PacedAlone, Paced Stretch
+	// Alone is a worker at full rate without ticks, Ticked one with them.
+	Alone, Ticked Stretch
+	// PacedAlone and Paced are the same at LineRate, or at 80 percent of the rate of Ticked if that is less, and Polled is a loop that only
+	// polls: each figure the median of pacedTurns stretches. Added and AddedDeep are the medians of what Paced lost more than the PacedAlone of the
+	// same turn, below zero when it lost less.
+	PacedAlone, Paced, Polled Stretch
+	Added, AddedDeep          float64
 }
 
 // loaded is a world whose shard a real worker fills.
@@ -113,26 +115,62 @@ func (l *loaded) stretches(c LoadedCase, r *LoadedResult) error {
 	if err = l.round(c.Every, nil); err != nil {
 		return err
 	}
-	c.Ticks = max(1, c.Ticks/2)
-	var alone, ticked [pacedTurns]Stretch
-	for i := range pacedTurns {
-		if alone[i], err = l.stretch(c, nil); err != nil {
+	return l.paced(c.Every, r)
+}
+
+// pacedTurns is how often those at a given rate take turns. It is odd.
+const pacedTurns = 11
+
+// paced makes the turns at a given rate.
+func (l *loaded) paced(every time.Duration, r *LoadedResult) error {
+	wait := func() error { time.Sleep(every); return nil }
+	ticked := func() error {
+		if err := l.round(every/8, nil); err != nil {
 			return err
 		}
-		if ticked[i], err = l.stretch(c, &LoadedResult{}); err != nil {
+		time.Sleep(every - every/8) // in which the worker starts every host's row anew
+		return nil
+	}
+	var polled, alone, beside turns
+	for range pacedTurns {
+		l.queue.SetUnseen(true)
+		err := l.turn(&polled, wait)
+		l.queue.SetUnseen(false)
+		if err == nil {
+			err = errors.Join(l.turn(&alone, wait), l.turn(&beside, ticked))
+		}
+		if err != nil {
 			return err
 		}
 	}
-	r.PacedAlone, r.Paced = medianLoss(alone[:]), medianLoss(ticked[:])
+	r.Polled, r.PacedAlone, r.Paced = polled.median(), alone.median(), beside.median()
+	r.Added = median(beside.lost, alone.lost)
+	r.AddedDeep = median(beside.deep, alone.deep)
 	return nil
 }
 
-// pacedTurns is how often the two at a given rate take turns: who shares the machine may cost either of them more than a tick does.
-const pacedTurns = 3
+// turns are what several short stretches gave.
+type turns struct{ offered, rates, lost, deep []float64 }
 
-func medianLoss(list []Stretch) Stretch {
-	slices.SortFunc(list, func(a, b Stretch) int { return cmp.Compare(a.Lost, b.Lost) })
+func (t *turns) median() Stretch {
+	return Stretch{Rate: median(t.rates, nil), Offered: median(t.offered, nil), Lost: median(t.lost, nil), LostDeep: median(t.deep, nil)}
+}
+
+// median is that of a, or of what a has more than b.
+func median(a, b []float64) float64 {
+	list := slices.Clone(a)
+	for i := range b {
+		list[i] -= b[i]
+	}
+	slices.Sort(list)
 	return list[len(list)/2]
+}
+
+// turn adds what comes while f runs.
+func (l *loaded) turn(t *turns, f func() error) error {
+	s, err := l.during(f)
+	t.offered, t.rates, t.lost, t.deep = append(t.offered, s.Offered), append(t.rates, s.Rate), append(t.lost, s.Lost), append(t.deep, s.LostDeep)
+	return err
 }
 
 func newLoaded(c LoadedCase) (*loaded, error) {
@@ -188,31 +226,25 @@ func (l *loaded) round(every time.Duration, r *LoadedResult) error {
 
 // stretch is so many ticks, or the same time without any.
 func (l *loaded) stretch(c LoadedCase, ticked *LoadedResult) (s Stretch, err error) {
-	before, err := l.queue.SampleAfter(time.Now())
-	if err != nil {
-		return s, err
-	}
 	gaps := l.worker.Stats()
 	l.source.longest = 0
-	if ticked == nil {
-		time.Sleep(time.Duration(c.Ticks) * c.Every)
-	} else {
+	s, err = l.during(func() error {
+		if ticked == nil {
+			time.Sleep(time.Duration(c.Ticks) * c.Every)
+			return nil
+		}
 		for range c.Ticks {
 			if err := l.round(c.Every, ticked); err != nil {
-				return s, err
+				return err
 			}
 		}
 		slices.Sort(ticked.Times)
 		slices.Sort(ticked.CPU)
-	}
-	after, err := l.queue.SampleAfter(time.Now())
+		return nil
+	})
 	if err != nil {
 		return s, err
 	}
-	elapsed := after.Time.Sub(before.Time).Seconds()
-	packets, lost := float64(after.Packets-before.Packets), float64(after.Lost-before.Lost)
-	s.Rate, s.Offered = packets/elapsed, (packets+lost)/elapsed
-	s.Lost = lost / (packets + lost)
 	// The worker tells its gaps when an epoch ends.
 	if err := l.round(0, nil); err != nil {
 		return s, err
@@ -220,6 +252,27 @@ func (l *loaded) stretch(c LoadedCase, ticked *LoadedResult) (s Stretch, err err
 	s.Longest = l.source.longest
 	now := l.worker.Stats()
 	s.Long = now.Gaps.Over(5*time.Millisecond) - gaps.Gaps.Over(5*time.Millisecond)
+	return s, nil
+}
+
+// during is what comes while f runs.
+func (l *loaded) during(f func() error) (s Stretch, err error) {
+	before, err := l.queue.SampleAfter(time.Now())
+	if err != nil {
+		return s, err
+	}
+	if err := f(); err != nil {
+		return s, err
+	}
+	after, err := l.queue.SampleAfter(time.Now())
+	if err != nil {
+		return s, err
+	}
+	elapsed := after.Time.Sub(before.Time).Seconds()
+	taken, lost := float64(after.Packets-before.Packets), float64(after.Lost-before.Lost)
+	came := taken + lost + float64(after.Unseen-before.Unseen)
+	s.Rate, s.Offered = taken/elapsed, came/elapsed
+	s.Lost, s.LostDeep = float64(after.LostShort-before.LostShort)/came, lost/came
 	return s, nil
 }
 

@@ -104,6 +104,9 @@ func (m *Merger) Tick(now time.Time) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, sh := range m.shards {
+		sh.Ready()
+	}
 	next := m.next.Load()
 	asked := m.clock()
 	period := asked - m.asked

@@ -34,12 +34,11 @@ func (f *fake) Len() int               { return len(f.rows) }
 func (f *fake) Peaks(i int) *traffic.Peaks {
 	loads := make([]traffic.Load, min(traffic.PeakRows, len(f.rows)-i*traffic.PeakRows))
 	f.Loads(i*traffic.PeakRows, loads)
-	p := new(traffic.Peaks)
+	p := traffic.NoPeaks()
 	for _, l := range loads {
-		to := &p[l.Family][l.Direction]
-		*to = traffic.Peak{Packets: max(to.Packets, l.Packets), Bytes: max(to.Bytes, l.Bytes), Flows: max(to.Flows, l.Flows)}
+		p[l.Family][l.Direction].Raise(&l.Peak, &l.Addr)
 	}
-	return p
+	return &p
 }
 
 func (f *fake) Loads(from int, loads []traffic.Load) {

@@ -63,6 +63,11 @@ func (r *ranking) takes(value uint64) bool {
 	return value != 0 && r.n != 0 && (len(r.heap) < r.n || value >= r.heap[0].value)
 }
 
+// mayTake reports whether rows may have one that gets in of whose values this is the highest.
+func (r *ranking) mayTake(value uint64, b *traffic.Block) bool {
+	return r.takes(value) && (len(r.heap) < r.n || value > r.heap[0].value || b.Below(&r.heap[0].addr))
+}
+
 // offer takes a value that is not zero. The usual case, a host that does not get in, is one comparison; in a flood that gives all
 // hosts the same it is one more.
 func (r *ranking) offer(value uint64, addr *[16]byte) {
@@ -123,9 +128,9 @@ func (r *ranking) sorted() []ranked {
 // rankings are those of a family and direction, one per order.
 type rankings [NumOrders]ranking
 
-// takes reports whether rows with such a peak may have one that gets in.
-func (r *rankings) takes(p *traffic.Peak) bool {
-	return r[ByPackets].takes(p.Packets) || r[ByBytes].takes(p.Bytes) || r[ByFlows].takes(p.Flows)
+// takes reports whether rows with such peaks may have one that gets in. In a flood that gives all hosts the same, most have not.
+func (r *rankings) takes(b *traffic.Block) bool {
+	return r[ByPackets].mayTake(b.Packets, b) || r[ByBytes].mayTake(b.Bytes, b) || r[ByFlows].mayTake(b.Flows, b)
 }
 
 func (r *rankings) offer(l *traffic.Load) {

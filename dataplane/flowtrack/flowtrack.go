@@ -59,6 +59,7 @@ type Set struct {
 	homes  uint64
 	tag    uint32 // of this life of the set, shifted into place; never 0
 	count  int
+	most   int // count has been, before Clear
 	limit  int
 	base   uintptr
 	avx512 bool // whether assembly may use it
@@ -173,6 +174,7 @@ func (s *Set) Cap() int { return s.limit }
 
 // Clear empties the set.
 func (s *Set) Clear() {
+	s.most = max(s.most, s.count)
 	s.count = 0
 	if s.tag>>tagShift == maxTag {
 		clear(s.lines) // an old tag would come round again
@@ -218,6 +220,21 @@ func (t *Tracker) Set(i int) *Set { return &t.sets[i&1] }
 
 // Clear empties set i, which the owner has left.
 func (t *Tracker) Clear(i int) { t.sets[i&1].Clear() }
+
+// pageLines is how many lines the smallest pages have.
+const pageLines = 4096 / lineSize
+
+// Ready writes to every page of set i, which must be empty, if it has been used so much that all have been touched: one that the
+// system or its host has taken away or marked meanwhile is then no fault in traffic.
+func (t *Tracker) Ready(i int) {
+	s := &t.sets[i&1]
+	if s.count != 0 || s.most < len(s.lines)/pageLines {
+		return
+	}
+	for k := 0; k < len(s.lines); k += pageLines {
+		s.lines[k][0] = 0 // no tag is 0
+	}
+}
 
 // Size is the address space in bytes that is reserved.
 func (t *Tracker) Size() uint64 { return t.memory.Size() }

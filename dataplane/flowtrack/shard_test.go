@@ -175,3 +175,30 @@ func TestWhileTheOwnerRuns(t *testing.T) {
 		t.Fatalf("%d flows in %d sets of %d", total, sets, flows)
 	}
 }
+
+// TestReady: a set that has been full is written to, every page of it, and holds no flow afterwards; one that holds flows, or has not
+// been used much, is left alone.
+func TestReady(t *testing.T) {
+	t.Parallel()
+	const flows = 50_000
+	_, tr := newShard(t, flows)
+	set := tr.Set(1)
+	fill := func(n uint64) (added int) {
+		for i := range n {
+			if set.Insert(spread(i)) == flowtrack.Added {
+				added++
+			}
+		}
+		return added
+	}
+	for round := range 300 { // more than there are tags
+		n := uint64(1000 + round%2*30_000)
+		tr.Ready(1)
+		added := fill(n)
+		tr.Ready(1)
+		if again := fill(n); set.Len() != added || again != 0 || added < int(n)*99/100 {
+			t.Fatalf("round %d: %d flows of %d, %d after Ready", round, added, n, again)
+		}
+		tr.Clear(1)
+	}
+}

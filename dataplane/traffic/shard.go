@@ -46,8 +46,12 @@ type Companion interface {
 }
 
 // FlowSets is an owner's two sets of flows. The owner counts on set Half.FlowSet; Clear empties a set, and is called by the
-// control goroutine after the last half that was counted on it has been collected.
-type FlowSets interface{ Clear(set int) }
+// control goroutine after the last half that was counted on it has been collected. Ready writes to the pages of an empty set that will be
+// used next, so that no page fault happens in traffic; it is the control goroutine's, too.
+type FlowSets interface {
+	Clear(set int)
+	Ready(set int)
+}
 
 // Shard is one owner's counters: two halves, of which the owner fills one while the control goroutine reads the other.
 type Shard struct {

@@ -1,6 +1,8 @@
 package traffic
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"slices"
 
 	"github.com/weir-ddos/weir/dataplane/arena"
@@ -12,16 +14,56 @@ const PeakRows = 64
 // Peak is the most that any of some rows has, each of the three by itself.
 type Peak struct{ Packets, Bytes, Flows uint64 }
 
-// Peaks are the peaks of PeakRows rows by family and direction (Incoming or Outgoing). Whoever looks for large rows skips
+// Block is what some rows have at most, and the lowest address among them, for whoever orders equals by address.
+type Block struct {
+	Peak
+	lowest order
+}
+
+// order is an address as two numbers: as bytes are compared, from the front.
+type order struct{ high, low uint64 }
+
+// orderOf is an address's order.
+func orderOf(addr *[16]byte) order {
+	return order{binary.BigEndian.Uint64(addr[:8]), binary.BigEndian.Uint64(addr[8:])}
+}
+
+func (o order) below(p order) bool { return o.high < p.high || o.high == p.high && o.low < p.low }
+
+// Below reports whether any of the rows may have an address lower than addr. It is false for no rows.
+func (b *Block) Below(addr *[16]byte) bool { return b.lowest.below(orderOf(addr)) }
+
+// Raise takes a row in; the address is the row's.
+func (b *Block) Raise(p *Peak, addr *[16]byte) { b.raise(p, orderOf(addr)) }
+
+func (b *Block) raise(p *Peak, o order) {
+	b.Packets, b.Bytes, b.Flows = max(b.Packets, p.Packets), max(b.Bytes, p.Bytes), max(b.Flows, p.Flows)
+	if o.below(b.lowest) {
+		b.lowest = o
+	}
+}
+
+// Peaks are the Blocks of PeakRows rows by family and direction (Incoming or Outgoing). Whoever looks for large rows skips
 // those whose peaks are small.
-type Peaks [NumFamilies][2]Peak
+type Peaks [NumFamilies][2]Block
+
+// NoPeaks are those of no rows.
+func NoPeaks() (p Peaks) {
+	for f := range p {
+		for d := range p[f] {
+			p[f][d].lowest = order{^uint64(0), ^uint64(0)}
+		}
+	}
+	return p
+}
 
 // Tally adds every row to sums, by place*2+direction, and appends the Peaks of all rows to peaks.
 func (t *Table) Tally(sums []Sum, peaks []Peaks) []Peaks {
 	peaks = slices.Grow(peaks, (t.count+PeakRows-1)/PeakRows)
+	none := NoPeaks()
 	for from := 0; from < t.count; from += PeakRows {
 		t.prefetch(from+PeakRows, min(PeakRows, t.count-from-PeakRows))
-		peaks = append(peaks, Peaks{})
+		peaks = append(peaks, none)
 		t.tallyRows(from, min(from+PeakRows, t.count), sums, &peaks[len(peaks)-1])
 	}
 	return peaks
@@ -57,7 +99,7 @@ func (t *Table) tallyRows(from, to int, sums []Sum, peaks *Peaks) {
 		if r.control&wide != 0 {
 			t.tallySecond(from+i, into, &one)
 		}
-		peaks[r.family()][r.direction()&1].raise(&one)
+		peaks[r.family()][r.direction()&1].raise(&one, r.order())
 	}
 }
 
@@ -110,7 +152,5 @@ func (t *Table) Loads(from int, loads []Load) {
 	}
 }
 
-// raise makes p at least o.
-func (p *Peak) raise(o *Peak) {
-	p.Packets, p.Bytes, p.Flows = max(p.Packets, o.Packets), max(p.Bytes, o.Bytes), max(p.Flows, o.Flows)
-}
+// order is that of the row's address.
+func (r *row) order() order { return order{bits.ReverseBytes64(r.k0), bits.ReverseBytes64(r.k1)} }

@@ -55,7 +55,7 @@ func TestTally(t *testing.T) {
 			}
 		}
 		wantSums := make([]Sum, len(sums))
-		wantPeaks := make([]Peaks, (tab.Len()+PeakRows-1)/PeakRows)
+		wantPeaks := slices.Repeat([]Peaks{NoPeaks()}, (tab.Len()+PeakRows-1)/PeakRows)
 		for i := range tab.Len() {
 			var host Host
 			tab.Read(i, &host)
@@ -68,10 +68,31 @@ func TestTally(t *testing.T) {
 			if loads[i] != want {
 				t.Fatalf("row %d: %+v, want %+v", i, loads[i], want)
 			}
-			wantPeaks[i/PeakRows][want.Family][want.Direction].raise(&want.Peak)
+			wantPeaks[i/PeakRows][want.Family][want.Direction].Raise(&want.Peak, &want.Addr)
 		}
 		if !slices.Equal(sums, wantSums) || !slices.Equal(peaks, wantPeaks) {
 			t.Fatalf("%d hosts: sums or peaks are wrong", hosts)
+		}
+	}
+}
+
+// TestBlockBelow: addresses are compared byte by byte from the front, in either family.
+func TestBlockBelow(t *testing.T) {
+	t.Parallel()
+	for _, list := range [][]string{{"10.0.0.1", "10.0.1.0", "192.0.2.0"}, {"2001:db8::ff", "2001:db8::1:0", "2001:db8:1::"}} {
+		var addrs [][16]byte
+		for _, a := range list {
+			addrs = append(addrs, netip.MustParseAddr(a).As16())
+		}
+		b := NoPeaks()[0][0]
+		if b.Below(&[16]byte{0: 0xff}) {
+			t.Error("no rows have a low address")
+		}
+		for _, i := range []int{2, 1} {
+			b.Raise(&Peak{Packets: uint64(i)}, &addrs[i])
+		}
+		if b.Below(&addrs[0]) || b.Below(&addrs[1]) || !b.Below(&addrs[2]) || b.Packets != 2 {
+			t.Errorf("%v: %+v", list, b)
 		}
 	}
 }
@@ -131,6 +152,61 @@ func TestExchange(t *testing.T) {
 		}
 	}
 }
+
+// TestReady: an empty half's pages are written to, as far as they were used, and nothing but an empty table comes of it; a half that
+// is not free is left alone.
+func TestReady(t *testing.T) {
+	t.Parallel()
+	s, _ := newShard(t, 3000)
+	sets := &readied{}
+	s.AttachFlows(sets)
+	s.Ready()
+	if sets.sets != [2]int{0, 1} {
+		t.Errorf("a fresh shard: %v", sets.sets)
+	}
+	r := rand.New(rand.NewPCG(5, 6))
+	const step = pageSize / rowSize
+	for range 20 {
+		fill(s.Poll(), r, 1000)
+		idle := &s.halves[(s.want.Load()+1)&1].table
+		for i := range idle.rows {
+			idle.rows[i].flows = 7
+		}
+		s.Ready()
+		for i := range idle.rows {
+			want := uint64(7)
+			if i%step == 0 && i < idle.resident {
+				want = 0
+			}
+			if got := idle.rows[i].flows; got != want {
+				t.Fatalf("row %d of %d: %d, want %d", i, idle.resident, got, want)
+			}
+		}
+		before := *sets
+		s.Request()
+		s.Ready()
+		s.Poll()
+		h := s.Collect()
+		s.Ready()
+		if *sets != before {
+			t.Fatal("flows of a half that is not free were touched")
+		}
+		for i := range h.table.count {
+			var host Host
+			h.table.Read(i, &host)
+			if at, ok := h.table.Find(&host.Addr, host.Direction); !ok || at != i || host.Flows > 2*4000 {
+				t.Fatalf("row %d is %+v at %d, %v", i, host, at, ok)
+			}
+		}
+		s.Clear()
+	}
+}
+
+// readied counts calls of Ready.
+type readied struct{ sets [2]int }
+
+func (r *readied) Clear(int)   {}
+func (r *readied) Ready(i int) { r.sets[i]++ }
 
 // TestClearWhenEmpty: an empty table is cleared at no cost, however often, and keeps apart what was counted before.
 func TestClearWhenEmpty(t *testing.T) {
