@@ -98,9 +98,13 @@ func shares(ports []port.Port, count int) []share {
 	var out []share
 	for n, p := range ports {
 		st := p.Stats()
+		name := st.Device
+		if st.Driver == "dpdk" {
+			name, _, _ = strings.Cut(name, ",") // without its arguments
+		}
 		for i, q := range p.Queues() {
 			out = append(out, share{
-				name: fmt.Sprintf("%s/%d", st.Device, i), device: st.Device, queues: []port.Queue{q}, places: []place{{n, i}},
+				name: fmt.Sprintf("%s/%d", name, i), device: st.Device, queues: []port.Queue{q}, places: []place{{n, i}},
 			})
 		}
 	}

@@ -138,14 +138,17 @@ func canonical(device string) string {
 	return address
 }
 
-// argument is the value of a virtual device's argument, empty when it is not there.
-func argument(device, key string) string {
+// below names the kernel's interfaces that a virtual device receives from.
+func below(driver, device string) (names []string) {
+	keys := map[string][]string{
+		"net_af_packet": {"iface"}, "net_af_xdp": {"iface"}, "net_pcap": {"iface", "rx_iface", "rx_iface_in"},
+	}[driver]
 	for a := range strings.SplitSeq(device, ",") {
-		if v, ok := strings.CutPrefix(a, key+"="); ok {
-			return v
+		if key, value, _ := strings.Cut(a, "="); slices.Contains(keys, key) {
+			names = append(names, value)
 		}
 	}
-	return ""
+	return names
 }
 
 func checkDevice(device string) error {

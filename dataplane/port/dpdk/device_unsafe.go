@@ -12,6 +12,8 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -23,11 +25,10 @@ type device struct {
 	o      *C.struct_weir_open // C memory
 	queues []*C.struct_weir_queue
 	driver string
-	below  kernelDevice
+	below  []kernelDevice
 }
 
-// kernelDevice is the kernel's network device below a virtual device that uses one; without, its name is empty. DPDK does not say
-// when that is gone.
+// kernelDevice is a network device of the kernel below a virtual device. DPDK says neither when that is gone nor when its link is down.
 type kernelDevice struct {
 	name  string
 	index C.uint
@@ -37,6 +38,12 @@ func (k *kernelDevice) find() C.uint {
 	name := C.CString(k.name)
 	defer C.free(unsafe.Pointer(name))
 	return C.if_nametoindex(name)
+}
+
+// running is whether the kernel's device is up and has a link.
+func (k *kernelDevice) running() bool {
+	dev, err := net.InterfaceByName(k.name)
+	return err == nil && dev.Flags&net.FlagRunning != 0
 }
 
 // openDevice probes and configures the device; it receives nothing yet.
@@ -59,9 +66,10 @@ func openDevice(args string, queues int, opts Options) (*device, error) {
 		return nil, errors.Join(err, d.close())
 	}
 	d.driver = C.GoString(&d.o.driver[0])
-	if d.driver == "net_af_packet" || d.driver == "net_af_xdp" {
-		d.below.name = argument(args, "iface")
-		d.below.index = d.below.find()
+	for _, name := range below(d.driver, args) {
+		k := kernelDevice{name: name}
+		k.index = k.find()
+		d.below = append(d.below, k)
 	}
 	for i := range d.o.queues {
 		q := C.weir_queue_new(d.o, i)
@@ -102,7 +110,7 @@ func (d *device) close() error {
 
 // removed is whether the device was pulled out.
 func (d *device) removed() bool {
-	return C.weir_removed(d.o.port) != 0 || d.below.name != "" && d.below.find() != d.below.index
+	return C.weir_removed(d.o.port) != 0 || slices.ContainsFunc(d.below, func(k kernelDevice) bool { return k.find() != k.index })
 }
 
 // counters are the device's own figures since it was opened, by name: DPDK's basic statistics, then all extended
@@ -131,7 +139,7 @@ func (d *device) link() (text string, up bool) {
 	switch {
 	case C.weir_link(d.o.port, &l) < 0:
 		return "link unknown", true
-	case l.up == 0:
+	case l.up == 0 || slices.ContainsFunc(d.below, func(k kernelDevice) bool { return !k.running() }):
 		return "link down", false
 	case l.speed == 0 || l.speed == ^C.uint32_t(0):
 		return "link up", true

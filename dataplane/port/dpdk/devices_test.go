@@ -256,25 +256,33 @@ func TestUnplug(t *testing.T) {
 	}
 }
 
-// The interface under a net_af_packet device is deleted, and comes back.
+// The interface under a virtual device loses its link and gets it back, is deleted, and comes back.
 func TestInterfaceGoesAndReturns(t *testing.T) {
 	netns.Inside(t)
 	if !alone(t) {
 		return
 	}
-	a, b := cable(t, 1)
-	p := mustOpen(t, "net_af_packet0,iface="+b+",blocksz=65536,framesz=2048,framecnt=512", 0, lean(nil))
-	for round := range uint64(2) {
-		arrive(t, p, a, mixed(1)[:1])
-		netns.HereIP(t, "link", "delete", a)
-		eventually(t, p, "report", func(s port.Stats) bool { return strings.Contains(s.Err, port.ErrGone.Error()) })
-		if err := netns.HereAgain(a, b, 1); err != nil {
-			t.Fatal(err)
+	for i, device := range []string{"net_af_packet%d,iface=%s,blocksz=65536,framesz=2048,framecnt=512", "net_pcap%d,rx_iface=%s"} {
+		a, b := cable(t, 1)
+		p := mustOpen(t, fmt.Sprintf(device, i, b), 0, lean(nil))
+		for round := range uint64(2) {
+			arrive(t, p, a, mixed(2))
+			netns.HereIP(t, "link", "set", a, "down")
+			eventually(t, p, "link down", func(s port.Stats) bool { return s.Err == "link is down" && strings.Contains(s.Mode, "link down") })
+			netns.HereIP(t, "link", "set", a, "up")
+			eventually(t, p, "link", func(s port.Stats) bool {
+				return s.Err == "" && strings.Contains(s.Mode, "link up") && s.Reopens == round
+			})
+			netns.HereIP(t, "link", "delete", a)
+			eventually(t, p, "report", func(s port.Stats) bool { return strings.Contains(s.Err, port.ErrGone.Error()) })
+			if err := netns.HereAgain(a, b, 1); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, p, "return", func(s port.Stats) bool { return s.Reopens == round+1 && s.Err == "" })
 		}
-		eventually(t, p, "return", func(s port.Stats) bool { return s.Reopens == round+1 && s.Err == "" })
-	}
-	if s := p.Stats(); s.Queues[0].Received != 2 {
-		t.Errorf("%+v", s)
+		if s := p.Stats(); s.Queues[0].Received != 4 {
+			t.Errorf("%+v", s)
+		}
 	}
 }
 

@@ -70,6 +70,15 @@ func (s *session) printPorts(a *answer) error {
 	return nil
 }
 
+// name is the device without the arguments that one of DPDK's has.
+func (p *portView) name() string {
+	if p.Driver != "dpdk" {
+		return p.Device
+	}
+	name, _, _ := strings.Cut(p.Device, ",")
+	return name
+}
+
 func (p *portView) row() []string {
 	received, dropped := uint64(0), p.Dropped
 	for _, q := range p.Queues {
@@ -84,7 +93,7 @@ func (p *portView) row() []string {
 		}
 	}
 	return []string{
-		p.Device, p.Driver, p.Mode, link, strconv.Itoa(len(p.Queues)), count(float64(received)), count(float64(dropped)),
+		p.name(), p.Driver, p.Mode, link, strconv.Itoa(len(p.Queues)), count(float64(received)), count(float64(dropped)),
 		count(p.Packets), megabits(p.Bytes), firstOf(p.Err, "ok"),
 	}
 }
@@ -152,6 +161,9 @@ func (w *workerView) row() []string {
 // printPort shows a port's queues, where there are several, and the driver's own counters that are not zero.
 func (s *session) printPort(p *portView) {
 	var facts []string
+	if p.name() != p.Device {
+		facts = append(facts, p.Device)
+	}
 	if l := p.Link; l != nil {
 		if l.Driver != "" {
 			facts = append(facts, "kernel driver "+l.Driver)
@@ -174,7 +186,7 @@ func (s *session) printPort(p *portView) {
 		facts = append(facts, "the driver counts "+strings.Join(own, ", "))
 	}
 	if len(facts) > 0 {
-		fmt.Fprintf(s.out, "\n%s: %s\n", p.Device, strings.Join(facts, "; "))
+		fmt.Fprintf(s.out, "\n%s: %s\n", p.name(), strings.Join(facts, "; "))
 	}
 	if len(p.Queues) < 2 {
 		return
@@ -188,7 +200,7 @@ func (s *session) printPort(p *portView) {
 	var rows [][]string
 	for i, q := range p.Queues {
 		rows = append(rows, []string{
-			fmt.Sprintf("%s/%d", p.Device, i), firstOf(worker[i], "-"), count(float64(q.Received)), count(float64(q.Bytes)), count(float64(q.Dropped)),
+			fmt.Sprintf("%s/%d", p.name(), i), firstOf(worker[i], "-"), count(float64(q.Received)), count(float64(q.Bytes)), count(float64(q.Dropped)),
 		})
 	}
 	s.table([]string{"queue", "worker", ">received", ">bytes", ">dropped"}, rows)
