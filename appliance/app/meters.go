@@ -56,7 +56,7 @@ func (m *portMeters) measure(d *dataplane, now time.Time) {
 			r.packets += q.Received
 			r.bytes += q.Bytes
 		}
-		out := api.Port{Stats: s, Link: linkOf(os.DirFS("/sys"), s.Device)}
+		out := api.Port{Stats: s}
 		key := s.Driver + " " + s.Device
 		if old, ok := m.last[key]; ok && r.packets >= old.packets && now.After(old.at) {
 			seconds := now.Sub(old.at).Seconds()
@@ -103,9 +103,13 @@ func (m *portMeters) measureWorkers(d *dataplane, list []api.Port) {
 	m.workers = next
 }
 
-// ports returns the latest measurement.
+// ports returns the latest measurement, and links as they are.
 func (m *portMeters) ports() []api.Port {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	return append([]api.Port(nil), m.list...)
+	list := append([]api.Port(nil), m.list...)
+	m.mu.Unlock()
+	for i := range list {
+		list[i].Link = linkOf(os.DirFS("/sys"), list[i].Device)
+	}
+	return list
 }

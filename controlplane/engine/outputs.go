@@ -87,20 +87,20 @@ const retrySave = time.Second
 // publish takes wanted sets, journals and hands them on.
 func (o *outputs) publish() {
 	defer close(o.done)
-	retry := time.NewTicker(retrySave)
-	defer retry.Stop()
 	var last job
 	for {
+		var retry <-chan time.Time
+		if o.isUnsaved() {
+			retry = time.After(retrySave)
+		}
 		select {
 		case <-o.jobs.wake:
 			if j, ok := o.jobs.take(); ok {
 				last = j
 				o.one(j)
 			}
-		case <-retry.C:
-			if o.isUnsaved() {
-				o.save(last.state)
-			}
+		case <-retry:
+			o.save(last.state)
 		case <-o.stop:
 			if j, ok := o.jobs.take(); ok {
 				o.one(j)

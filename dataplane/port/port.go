@@ -63,9 +63,9 @@ type Queue interface {
 // Waiter is a Queue that can wake a worker that sleeps. Its methods are called as RxBurst is, by the worker alone.
 type Waiter interface {
 	Queue
-	// Wait returns when there are frames, at the latest after d, which is at most 10 ms; it may return early. The worker holds no
-	// burst meanwhile.
-	Wait(d time.Duration)
+	// Wait returns when there are frames or the file descriptor bell, unless negative, can be read, at the latest after d, which is at
+	// most 2 s; it may return early. The worker holds no burst meanwhile.
+	Wait(d time.Duration, bell int)
 	// Batched reports that Wait returns for hundreds of frames at once, or when the oldest has waited for long. Else it returns
 	// for the first frame.
 	Batched() bool

@@ -75,6 +75,7 @@ type Shard struct {
 	next       *nets.Table
 	companions []Companion
 	flowSets   FlowSets // nil without
+	onRequest  func()   // nil without
 	size       uint64
 	keepFlows  bool // as SetKeepFlows said last
 	owedFlows  bool // a new set was asked for, and no epoch has begun since
@@ -111,6 +112,10 @@ func (s *Shard) Attach(c Companion) { s.companions = append(s.companions, c) }
 
 // AttachFlows gives the owner's flow sets. It is called before the shard is used.
 func (s *Shard) AttachFlows(f FlowSets) { s.flowSets = f }
+
+// OnRequest has wake called each time that the end of the epoch is asked for: it is to wake an owner that sleeps. It is given before the
+// shard is used; wake is called by the control goroutine and must not block.
+func (s *Shard) OnRequest(wake func()) { s.onRequest = wake }
 
 // Size is the address space in bytes that the shard reserves.
 func (s *Shard) Size() uint64 { return s.size }
@@ -154,6 +159,9 @@ func (s *Shard) Poll() *Half {
 	return s.active
 }
 
+// Due reports whether Poll would end the epoch. The owner calls it.
+func (s *Shard) Due() bool { return s.want.Load() != s.epoch }
+
 // turn ends the epoch. The store to done releases everything that was written to the old half.
 func (s *Shard) turn(e uint64) {
 	now := s.clock()
@@ -194,6 +202,9 @@ func (s *Shard) Request() {
 	s.owedFlows = false
 	s.state = asked
 	s.want.Store(e)
+	if s.onRequest != nil {
+		s.onRequest()
+	}
 }
 
 // Collect returns the retired half once the owner has answered Request, nil before that. The half is the caller's

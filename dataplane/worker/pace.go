@@ -12,6 +12,7 @@ type pacer struct {
 	start  time.Time // any fixed point
 	last   time.Duration
 	asleep time.Duration // what the policy asked to sleep since the last poll
+	behind time.Duration // until when what came during a sleep is worked off, at the latest; zero: it is
 	found  bool          // the last round found frames
 	polled bool
 	empty  int // rounds in a row that found nothing
@@ -27,7 +28,19 @@ func (p *pacer) gap(h *traffic.Half) {
 		h.MaxGap = max(h.MaxGap, int64(g))
 		p.times.add(g, p.found)
 	}
+	if p.asleep > 0 {
+		p.behind = now + p.asleep
+	}
 	p.last, p.asleep, p.polled = now, 0, true
+}
+
+// mayTurn reports, after a round that found n frames, whether the epoch may end: what came while the worker slept belongs to the epoch in
+// which it came. So many frames that they keep it from sleeping must not put the end off for longer than it has slept.
+func (p *pacer) mayTurn(n int) bool {
+	if n == 0 || p.last >= p.behind {
+		p.behind = 0
+	}
+	return p.behind == 0
 }
 
 // Idle rounds before a policy takes its next step.
@@ -66,5 +79,5 @@ func (p *pacer) idle(policy Idle, n int) {
 
 func (p *pacer) sleep(d time.Duration) {
 	p.asleep = d
-	nap(d)
+	nap(d, noCord)
 }

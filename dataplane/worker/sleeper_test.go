@@ -16,9 +16,9 @@ type waiter struct {
 	waits   []time.Duration
 }
 
-func (w *waiter) Wait(d time.Duration) { w.waits = append(w.waits, d) }
-func (w *waiter) Batched() bool        { return w.batched }
-func (w *waiter) Room() int            { return w.room }
+func (w *waiter) Wait(d time.Duration, _ int) { w.waits = append(w.waits, d) }
+func (w *waiter) Batched() bool               { return w.batched }
+func (w *waiter) Room() int                   { return w.room }
 
 // play lets a sleeper sleep for a while of virtual time at a rate, where its own work takes busy of the time. It returns the last
 // sleep, whether that was a wait, and the most frames that a nap has found.

@@ -50,7 +50,8 @@ type Worker struct {
 	bytesIP bool
 	twice   bool // whether a frame may be charged to two headers
 	idle    Idle
-	turns   turn.Keeper // taken with a CPU of its own
+	turns   turn.Keeper // kept all the time with a CPU of its own, and else before a sleep
+	bell    *bell
 	queues  []port.Queue
 	links   []wire.LinkType
 	headers wire.Headers
@@ -93,6 +94,10 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if w.shard, err = traffic.NewShard(cfg.Traffic, deps.Seed, deps.Nets, deps.Clock); err != nil {
 		return nil, err
 	}
+	if w.bell, err = newBell(); err != nil {
+		return nil, errors.Join(err, w.Free())
+	}
+	w.shard.OnRequest(w.bell.ring)
 	if cfg.Flows.Flows > 0 {
 		if w.tracker, err = flowtrack.New(cfg.Flows); err != nil {
 			return nil, errors.Join(err, w.Free())
@@ -134,7 +139,7 @@ func (w *Worker) Start(ctx context.Context) error {
 	go func() {
 		select {
 		case <-ctx.Done():
-			w.stop.Store(true)
+			w.end()
 		case <-done:
 		}
 	}()
@@ -149,10 +154,16 @@ func (w *Worker) Stop() error {
 	if !w.running {
 		return nil
 	}
-	w.stop.Store(true)
+	w.end()
 	<-w.done
 	w.running = false
 	return nil
+}
+
+// end tells the loop to end.
+func (w *Worker) end() {
+	w.stop.Store(true)
+	w.bell.ring()
 }
 
 // Free gives the worker's memory back. It must have stopped, and the control plane must have dropped its Shard.
@@ -161,8 +172,11 @@ func (w *Worker) Free() error {
 	if err != nil {
 		return err
 	}
+	if w.bell != nil {
+		err = w.bell.close()
+	}
 	if w.tracker != nil {
-		err = w.tracker.Free()
+		err = errors.Join(err, w.tracker.Free())
 	}
 	if w.probe != nil {
 		err = errors.Join(err, w.evidence.Remove(w.probe))
@@ -206,10 +220,12 @@ func (w *Worker) run(ready chan<- error, done chan<- struct{}) {
 			ready <- err
 			return
 		}
+	}
+	if w.pin != nil || w.idle == IdleSleep {
 		w.turns = turn.Take()
 		defer w.turns.Give()
 	}
-	w.keeps.Store(w.turns.On())
+	w.keeps.Store(w.pin != nil && w.turns.On())
 	w.touch()
 	w.shard.Enter()
 	defer w.shard.Leave()
@@ -232,16 +248,13 @@ func (w *Worker) loop() {
 	var pace pacer
 	pace.start = time.Now()
 	pace.sleeps = NewSleeper(&w.turns, w.queues...)
+	pace.sleeps.bell, pace.sleeps.due = w.bell, w.due
 	var rounds, busy uint64
-	var half *traffic.Half
+	owner := w.pin != nil
+	h := w.shard.Poll()
 	defer func() { w.times.store(&pace.times, time.Since(pace.start)) }()
 	for !w.stop.Load() {
-		h := w.shard.Poll() // the epoch's handover, once a round
-		pace.gap(h)         // a gap in which an epoch ended belongs to the next, as its packets do
-		if h != half {
-			half = h
-			w.times.store(&pace.times, pace.last)
-		}
+		pace.gap(h) // a gap in which an epoch ended belongs to the next
 		n := 0
 		for i, q := range w.queues {
 			if got := q.RxBurst(&w.burst); got > 0 {
@@ -251,7 +264,7 @@ func (w *Worker) loop() {
 			}
 		}
 		rounds++
-		if rounds%turnRounds == 0 {
+		if owner && rounds%turnRounds == 0 {
 			w.turns.Keep()
 		}
 		if n > 0 {
@@ -261,9 +274,18 @@ func (w *Worker) loop() {
 			w.rounds.Store(rounds)
 			w.busy.Store(busy)
 		}
+		if pace.mayTurn(n) { // the epoch's handover, once a round
+			if now := w.shard.Poll(); now != h {
+				h = now
+				w.times.store(&pace.times, pace.last)
+			}
+		}
 		pace.idle(w.idle, n)
 	}
 }
+
+// due reports whether there is something that the loop must not sleep through.
+func (w *Worker) due() bool { return w.stop.Load() || w.shard.Due() }
 
 // Process counts one burst at once, in the caller's goroutine: for tests, benchmarks and tools. The worker must not be
 // running. The caller owns the burst and releases it.

@@ -168,7 +168,7 @@ func (q *queue) RxBurst(b *port.Burst) int {
 	}
 	n, sum := r.fill(b)
 	if n == 0 && q.wait > 0 {
-		r.wait(q.wait)
+		r.wait(q.wait, noBell)
 		n, sum = r.fill(b)
 	}
 	if n == 0 {
@@ -196,26 +196,6 @@ func (q *queue) Release(b *port.Burst) {
 	}
 	q.gate.Leave()
 }
-
-// Wait implements port.Waiter.
-func (q *queue) Wait(d time.Duration) {
-	if !q.gate.Enter() {
-		time.Sleep(d) // the ring is away
-		return
-	}
-	defer q.gate.Leave()
-	if q.ring == nil {
-		time.Sleep(d)
-		return
-	}
-	q.ring.wait(d)
-}
-
-// Batched implements port.Waiter: the kernel wakes the worker for a block. One that takes a dozen frames is none of that.
-func (q *queue) Batched() bool { return q.block >= 128<<10 }
-
-// Room implements port.Waiter.
-func (q *queue) Room() int { return q.room }
 
 // LinkType implements port.Queue.
 func (q *queue) LinkType() wire.LinkType { return q.link }
@@ -266,10 +246,10 @@ func (p *Port) Stats() port.Stats {
 	return s
 }
 
-// releaseWithin is how long Close waits for a worker that still holds a burst.
-const releaseWithin = time.Second
+// releaseWithin is how long Close waits for a worker that still holds a burst, or waits for frames.
+const releaseWithin = 3 * time.Second
 
-// Close implements port.Port. A worker that keeps a burst for more than a second keeps its memory: that is an error and
+// Close implements port.Port. A worker that keeps a burst for more than three seconds keeps its memory: that is an error and
 // a leak, but no crash.
 func (p *Port) Close() error {
 	p.closing.Lock()

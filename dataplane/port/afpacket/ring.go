@@ -256,16 +256,6 @@ func (r *ring) retire() {
 	}
 }
 
-// wait sleeps until a block is ready, the socket has an error, or d is over. A signal ends it early, which is harmless. Without taking
-// the error (the device is down) every later call would return at once.
-func (r *ring) wait(d time.Duration) {
-	fds := [1]unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN | unix.POLLERR}}
-	ts := unix.NsecToTimespec(int64(d))
-	if n, err := unix.Ppoll(fds[:], &ts, nil); err == nil && n > 0 && fds[0].Revents&unix.POLLERR != 0 {
-		_, _ = unix.GetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	}
-}
-
 // collect adds the kernel's counters since the last call.
 func (r *ring) collect() {
 	s, err := unix.GetsockoptTpacketStatsV3(r.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)

@@ -34,7 +34,7 @@ func TestWait(t *testing.T) {
 			if time.Since(begin) > porttest.Patience {
 				t.Fatalf("no frame after %d waits", waits)
 			}
-			q.Wait(10 * time.Millisecond)
+			q.Wait(10*time.Millisecond, noBell)
 		}
 		if n := porttest.Seq(burst.Frames[0].Data); n != 1 {
 			t.Errorf("frame %d", n)
@@ -49,7 +49,7 @@ func TestWait(t *testing.T) {
 			if q.RxBurst(&burst) > 0 {
 				q.Release(&burst)
 			}
-			q.Wait(10 * time.Millisecond)
+			q.Wait(10*time.Millisecond, noBell)
 		}
 		if took := time.Since(begin); took < 50*time.Millisecond {
 			t.Errorf("%s: 20 waits of 10 ms took %v", state, took)

@@ -62,9 +62,9 @@ type source interface {
 	// receive fills b with what is there and returns how many frames and bytes. They stay until giveBack(n).
 	receive(b *port.Burst) (n int, bytes uint64)
 	giveBack(n int)
-	// wake tells the kernel that there is room, if it waits for that; wait sleeps until a frame comes or d is over.
+	// wake tells the kernel that there is room, if it waits for that; wait sleeps until a frame comes, bell can be read, or d is over.
 	wake()
-	wait(d time.Duration)
+	wait(d time.Duration, bell int)
 	statistics() unix.XDPStatistics
 	close() error
 }
@@ -298,7 +298,7 @@ func (q *queue) RxBurst(b *port.Burst) int {
 	if n == 0 {
 		s.wake()
 		if q.wait > 0 {
-			s.wait(q.wait)
+			s.wait(q.wait, noBell)
 			n, sum = s.receive(b)
 		}
 	}
@@ -321,26 +321,6 @@ func (q *queue) Release(b *port.Burst) {
 	b.N = 0
 	q.gate.Leave()
 }
-
-// Wait implements port.Waiter.
-func (q *queue) Wait(d time.Duration) {
-	if !q.gate.Enter() {
-		time.Sleep(d) // the source is away
-		return
-	}
-	defer q.gate.Leave()
-	if q.source == nil {
-		time.Sleep(d)
-		return
-	}
-	q.source.wait(d)
-}
-
-// Batched implements port.Waiter: the kernel wakes the worker for the first frame.
-func (q *queue) Batched() bool { return false }
-
-// Room implements port.Waiter.
-func (q *queue) Room() int { return q.room }
 
 // LinkType implements port.Queue.
 func (q *queue) LinkType() wire.LinkType { return wire.LinkEthernet }
@@ -388,10 +368,10 @@ func (p *Port) Stats() port.Stats {
 	return s
 }
 
-// releaseWithin is how long Close waits for a worker that still holds a burst.
-const releaseWithin = time.Second
+// releaseWithin is how long Close waits for a worker that still holds a burst, or waits for frames.
+const releaseWithin = 3 * time.Second
 
-// Close implements port.Port. A worker that keeps a burst for more than a second keeps its memory: that is an error and
+// Close implements port.Port. A worker that keeps a burst for more than three seconds keeps its memory: that is an error and
 // a leak, but no crash.
 func (p *Port) Close() error {
 	p.mu.Lock()

@@ -232,16 +232,6 @@ func (s *socket) wake() {
 	}
 }
 
-// wait sleeps until a frame comes or d is over.
-func (s *socket) wait(d time.Duration) { waitReadable(s.fd, d) }
-
-// waitReadable sleeps until there is something to read or d is over. A signal ends it early, which is harmless.
-func waitReadable(fd int, d time.Duration) {
-	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	ts := unix.NsecToTimespec(int64(d))
-	_, _ = unix.Ppoll(fds[:], &ts, nil)
-}
-
 // statistics reads the kernel's counters of this socket, which only grow.
 func (s *socket) statistics() unix.XDPStatistics {
 	v, err := getsockopt[unix.XDPStatistics](s.fd, unix.XDP_STATISTICS)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -111,17 +110,6 @@ func (t *tap) giveBack(int) {
 
 // wake does nothing: the kernel waits for nobody.
 func (t *tap) wake() {}
-
-// blind is the longest that wait sleeps when no frame can end it.
-const blind = time.Millisecond
-
-// wait sleeps until a frame comes, if the program wakes, or d is over.
-func (t *tap) wait(d time.Duration) {
-	if !t.wakes {
-		d = min(d, blind)
-	}
-	waitReadable(t.ring.FD(), d)
-}
 
 // statistics are the frames that found the ring full.
 func (t *tap) statistics() (s unix.XDPStatistics) {

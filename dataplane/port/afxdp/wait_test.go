@@ -52,7 +52,7 @@ func waits(t *testing.T, options map[string]any, least time.Duration) {
 			if q.RxBurst(&burst) > 0 {
 				q.Release(&burst)
 			}
-			q.Wait(10 * time.Millisecond)
+			q.Wait(10*time.Millisecond, noBell)
 		}
 		if took := time.Since(begin); took < least {
 			t.Errorf("%s: 20 waits of 10 ms took %v", state, took)
@@ -69,7 +69,7 @@ func waits(t *testing.T, options map[string]any, least time.Duration) {
 			if time.Since(begin) > porttest.Patience {
 				t.Fatal("no frame")
 			}
-			q.Wait(10 * time.Millisecond)
+			q.Wait(10*time.Millisecond, noBell)
 		}
 		if n := porttest.Seq(burst.Frames[0].Data); n != 7 {
 			t.Errorf("frame %d", n)

@@ -14,9 +14,13 @@ import (
 type Watcher struct {
 	name  string
 	conn  *Conn
+	news  *news
 	hooks Hooks
 	stop  chan struct{}
 	done  chan struct{}
+	pause time.Duration // run's: after the last failure to open; zero after a success
+
+	asking sync.Mutex // held while the kernel is asked and its answer is noted; taken before mu
 
 	mu      sync.Mutex // guards the rest
 	closed  bool
@@ -24,6 +28,7 @@ type Watcher struct {
 	why     string // why there is none
 	reopens uint64
 	last    Device // as seen at the last look
+	looked  time.Time
 	missed  uint64 // growth of Device.Missed and Dropped since Watch, over all devices of the name
 	dropped uint64
 }
@@ -36,11 +41,12 @@ type Hooks struct {
 	Gone func()
 }
 
-// Looking is cheap (one message, answered from memory), so looks are frequent while the device is there. Opening is
-// not, so after a failure they get rarer.
+// The kernel tells what happens to devices. A look is one message, answered from memory, which is cheap, but to wake up for it is not: without
+// news looks are rare, and soon after them they are many in one. Opening is not cheap at all, so after a failure it is tried ever less often.
 const (
-	lookEvery = 100 * time.Millisecond
-	lookSlow  = 2 * time.Second
+	lookEvery = 2 * time.Second
+	lookAgain = 100 * time.Millisecond
+	lookSoon  = 2 * time.Millisecond
 )
 
 // Watch finds the device, opens it and starts to watch. A device that does not exist or that cannot be opened is an
@@ -51,7 +57,10 @@ func Watch(name string, check func(Device) error, hooks Hooks) (*Watcher, error)
 		return nil, err
 	}
 	w := &Watcher{name: name, conn: conn, hooks: hooks, stop: make(chan struct{}), done: make(chan struct{})}
-	d, err := conn.Find(name)
+	if w.news, err = hear(); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	d, err := conn.Find(name) // what happens from now on is news
 	if err == nil {
 		err = check(d)
 	}
@@ -60,12 +69,12 @@ func Watch(name string, check func(Device) error, hooks Hooks) (*Watcher, error)
 		w.index = d.Index
 	}
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(err, w.news.close(), conn.Close())
 	}
 	if !d.Up {
 		w.why = w.gone("it is down")
 	}
-	w.last = d
+	w.last, w.looked = d, time.Now()
 	go w.run()
 	return w, nil
 }
@@ -79,7 +88,7 @@ func (w *Watcher) Close() {
 	}
 	w.mu.Unlock()
 	<-w.done
-	_ = w.conn.Close() // a socket that was only asked over has nothing to lose
+	_ = errors.Join(w.news.close(), w.conn.Close()) // sockets that were only asked over have nothing to lose
 }
 
 // State returns why nothing is received, empty when all is well, and how often the device came back.
@@ -89,12 +98,31 @@ func (w *Watcher) State() (why string, reopens uint64) {
 	return w.why, w.reopens
 }
 
-// Losses returns how many frames the device had no buffer for and how many it or the stack dropped since Watch, as of the
-// last look, about 100 ms ago. See Device.
+// Losses returns how many frames the device had no buffer for and how many it or the stack dropped since Watch, as of at most 100 ms
+// ago. See Device.
 func (w *Watcher) Losses() (missed, dropped uint64) {
+	w.mu.Lock()
+	old := !w.closed && time.Since(w.looked) >= lookAgain
+	w.mu.Unlock()
+	if old {
+		_, _ = w.find() // without an answer the last one stands
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.missed, w.dropped
+}
+
+// find asks the kernel about the device and notes its answer.
+func (w *Watcher) find() (Device, error) {
+	w.asking.Lock()
+	defer w.asking.Unlock()
+	d, err := w.conn.Find(w.name)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.looked = time.Now(); err == nil {
+		w.note(d)
+	}
+	return d, err
 }
 
 // note keeps d and what its counters grew by; those of a new device begin at zero.
@@ -110,30 +138,37 @@ func (w *Watcher) note(d Device) {
 
 func (w *Watcher) run() {
 	defer close(w.done)
-	wait := lookEvery
+	t := time.NewTimer(lookEvery)
+	defer t.Stop()
 	for {
-		t := time.NewTimer(wait)
+		came := w.news.came
+		if w.pause > 0 {
+			came = nil // an attempt to open is news itself
+		}
 		select {
 		case <-w.stop:
-			t.Stop()
 			return
+		case <-came:
+			t.Reset(lookSoon)
+			select {
+			case <-w.stop:
+				return
+			case <-t.C:
+			}
 		case <-t.C:
 		}
-		wait = w.look(wait)
+		t.Reset(w.look())
 	}
 }
 
 // look compares the device with what is open, acts, and says when to look again.
-func (w *Watcher) look(waited time.Duration) time.Duration {
-	d, err := w.conn.Find(w.name)
+func (w *Watcher) look() time.Duration {
+	d, err := w.find()
 	if err != nil && !errors.Is(err, ErrNoDevice) {
-		return lookEvery // the kernel did not answer, which says nothing about the device
+		return lookAgain // the kernel did not answer, which says nothing about the device
 	}
 	w.mu.Lock()
 	index := w.index
-	if err == nil {
-		w.note(d)
-	}
 	w.mu.Unlock()
 
 	there := err == nil && d.Up
@@ -147,15 +182,18 @@ func (w *Watcher) look(waited time.Duration) time.Duration {
 		}
 		w.hooks.Gone()
 		w.set(0, w.gone(why), false)
-		return lookEvery
+		return lookAgain // another one may be there already
 	}
 	if index != 0 || !there {
+		w.pause = 0
 		return lookEvery
 	}
 	if err := w.hooks.Open(d); err != nil {
 		w.set(0, w.gone(fmt.Sprintf("it is back and cannot be opened: %v", err)), false)
-		return min(2*waited, lookSlow)
+		w.pause = min(max(2*w.pause, lookAgain), lookEvery)
+		return w.pause
 	}
+	w.pause = 0
 	w.set(d.Index, "", true)
 	return lookEvery
 }
