@@ -10,7 +10,8 @@ TEXT ·aesHash(SB), NOSPLIT, $0-40
 	MOVQ    s+0(FP), AX
 	VMOVDQU 0(AX), X8
 	VMOVDQU 16(AX), X9
-	VMOVDQU k0+8(FP), X0
+	VMOVQ   k0+8(FP), X0 // each as it was stored: a wide load would wait for both
+	VPINSRQ $1, k1+16(FP), X0, X0
 	VMOVQ   side+24(FP), X1
 	VPXOR   X8, X0, X0
 	VPXOR   X9, X1, X1
