@@ -252,7 +252,11 @@ func (w *Worker) loop() {
 	var rounds, busy uint64
 	owner := w.pin != nil
 	h := w.shard.Poll()
-	defer func() { w.times.store(&pace.times, time.Since(pace.start)) }()
+	defer func() {
+		w.rounds.Store(rounds)
+		w.busy.Store(busy)
+		w.times.store(&pace.times, time.Since(pace.start))
+	}()
 	for !w.stop.Load() {
 		pace.gap(h) // a gap in which an epoch ended belongs to the next
 		n := 0
