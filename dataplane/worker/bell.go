@@ -39,13 +39,13 @@ func (b *bell) listen() {
 	}
 }
 
-// awake is called after it, and reports whether somebody has rung. A ring that comes at this very moment may end the next sleep, too.
+// awake is called after it, and reports whether somebody has rung. A ring that comes at this very moment ends the next sleep, and no more.
 func (b *bell) awake() bool {
-	if b == nil || b.asleep.Swap(false) {
+	if b == nil {
 		return false
 	}
-	release(b.fd)
-	return true
+	b.asleep.Store(false)
+	return release(b.fd)
 }
 
 // cord is what a sleep is to listen to.

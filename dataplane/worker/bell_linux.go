@@ -17,10 +17,11 @@ func pull(fd int) {
 	_, _ = unix.Write(fd, one[:]) // it fails only when it is readable already
 }
 
-// release makes fd unreadable.
-func release(fd int) {
+// release makes fd unreadable, and reports whether it was readable.
+func release(fd int) bool {
 	var n [8]byte
-	_, _ = unix.Read(fd, n[:])
+	_, err := unix.Read(fd, n[:])
+	return err == nil
 }
 
 func closeCord(fd int) error { return unix.Close(fd) }
