@@ -27,7 +27,7 @@ func versusPath(ctx context.Context, b *bench) (err error) {
 	if err != nil {
 		return err
 	}
-	length := 1500 * time.Millisecond
+	length := 2 * time.Second
 	if b.quick {
 		length = 300 * time.Millisecond
 	}

@@ -191,7 +191,7 @@ func (b *Bench) measure(ctx context.Context, g *cable.Generator, r *Result, leng
 		perSecond = float64(r.Rate)
 	}
 	o := cable.Order{Rate: r.Rate, Count: uint64(length.Seconds() * perSecond)}
-	if err := b.take(g, rx, o, base, r, &run); err != nil {
+	if err := b.take(g, rx, o, perSecond, base, r, &run); err != nil {
 		return run, err
 	}
 	if rx.check != nil {
@@ -202,14 +202,14 @@ func (b *Bench) measure(ctx context.Context, g *cable.Generator, r *Result, leng
 	return run, stop()
 }
 
-// take gives a receiver its packets with the clock running, some of them before, so that it has no longer slept. base is what
-// it has counted before all of them.
-func (b *Bench) take(g *cable.Generator, rx *receiver, o cable.Order, base uint64, r *Result, run *Run) error {
+// take gives a receiver its packets with the clock running, some of them before, so that it does what it does while they come. base is what
+// it has counted before all of them, perSecond how many come in a second.
+func (b *Bench) take(g *cable.Generator, rx *receiver, o cable.Order, perSecond float64, base uint64, r *Result, run *Run) error {
 	first, err := b.cable.Delivered()
 	if err != nil {
 		return err
 	}
-	if _, err := g.Send(cable.Order{Rate: o.Rate, Count: 1 + o.Count/5}); err != nil {
+	if _, err := g.Send(cable.Order{Rate: o.Rate, Count: lead(r.Side, o, perSecond)}); err != nil {
 		return err
 	}
 	drained(rx.pid, leastWarm)
@@ -222,7 +222,7 @@ func (b *Bench) take(g *cable.Generator, rx *receiver, o cable.Order, base uint6
 	if err != nil {
 		return err
 	}
-	used := b.used(rx, r.Side, run.Idle, sent.Elapsed) - before
+	used := b.used(rx, r.Side, sent.Elapsed) - before
 	end, err := b.cable.Delivered()
 	if err != nil {
 		return err
@@ -234,19 +234,22 @@ func (b *Bench) take(g *cable.Generator, rx *receiver, o cable.Order, base uint6
 	return err
 }
 
-// used is what a receiver has used when it is done with what was sent in the last while. What a periodic one does in the second after
-// the last packet is its work on packets, too, but for what it does without any.
-func (b *Bench) used(rx *receiver, s Side, idle float64, while time.Duration) time.Duration {
+// used is what a receiver has used when it is done with what was sent in the last while. What a periodic one does once a second is in it
+// as often as there are seconds in while: for packets of the second before the clock ran, and not for those of the last one.
+func (b *Bench) used(rx *receiver, s Side, while time.Duration) time.Duration {
 	if s.Polls {
 		return cable.CPUTime(rx.pid)
 	}
-	end := time.Now()
-	cpu := drained(rx.pid, while)
-	if !s.Periodic {
-		return cpu
+	return drained(rx.pid, while)
+}
+
+// lead is how many packets a side gets right before the clock runs: a periodic one so many that each of its periods is a full one.
+func lead(s Side, o cable.Order, perSecond float64) uint64 {
+	n := 1 + o.Count/5
+	if s.Periodic {
+		n = max(n, uint64(period.Seconds()*perSecond))
 	}
-	time.Sleep(period - time.Since(end))
-	return cable.CPUTime(rx.pid) - time.Duration(idle*float64(time.Since(end)))
+	return n
 }
 
 // divide makes the time of one packet of the time for those delivered meanwhile: of one that the side has counted, or, where it
