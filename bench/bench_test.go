@@ -195,6 +195,11 @@ func TestVersusRow(t *testing.T) {
 			t.Errorf("%q, want %q", got, text)
 		}
 	}
+	six := results[0]
+	six.Scenario.IPv6 = true
+	if got := versusRow(six, results).Targets[1]; got.Text != "FastNetMon/4, which counts no IPv6 flows" || got.Limit != 200 {
+		t.Errorf("IPv6: %+v", got)
+	}
 	if one := versusRow(versus.Result{Scenario: results[0].Scenario, Side: sides[0], Runs: results[0].Runs[:1]}, results); one.Targets[0].Most != 0 {
 		t.Errorf("%+v", one.Targets)
 	}

@@ -153,9 +153,17 @@ func againstRival(out *Row, r versus.Result, peers map[string]versus.Result) {
 	if x.Scenario.Odd || x.Net() == 0 {
 		return // it has not looked into most packets, or there were too few to tell their cost from idling
 	}
-	text := fmt.Sprintf("FastNetMon/%g", r.Side.Within) + below(x.Net()/r.Side.Within, r, peers)
-	out.Targets = append(out.Targets, against(text, 1/r.Side.Within, r, x, func(run versus.Run) float64 { return run.Net }, x.Net()))
+	within, note := r.Side.Within, ""
+	if r.Scenario.IPv6 && within > withoutFlows {
+		within, note = withoutFlows, ", which counts no IPv6 flows"
+	}
+	text := fmt.Sprintf("FastNetMon/%g%s%s", within, note, below(x.Net()/within, r, peers))
+	out.Targets = append(out.Targets, against(text, 1/within, r, x, func(run versus.Run) float64 { return run.Net }, x.Net()))
 }
+
+// withoutFlows is how many times FastNetMon's figure must be Weir's own where FastNetMon counts no flows. It tracks no IPv6 connections
+// (https://github.com/pavel-odintsov/fastnetmon/issues/938), whatever its configuration says.
+const withoutFlows = 4
 
 // unfair finds results that are wrong: Weir must lose nothing at a rate that it is given, and count everything that it is
 // given. A neighbour on the machine can hold the core for longer than a ring lasts, so one good repetition is proof enough.

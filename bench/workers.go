@@ -132,7 +132,7 @@ func soaked(ctx context.Context, b *bench) error {
 		Scenario: "soak", Case: "longest gap between two polls of the pinned worker", Unit: "ms", Median: longest, Min: longest, Max: longest, Runs: 1,
 		Targets: []Target{{Limit: 5, Value: longest, Unit: "ms"}},
 	}
-	gaps.Beside = append(histogram(&r), Beside{"of 5 ms or more where the host took nothing", float64(r.Unexplained), ""})
+	gaps.Beside = append(histogram(&r), Beside{"of 5 ms or more while neither the host nor another thread had the processor", float64(r.Unexplained), ""})
 	gaps.Beside = append(gaps.Beside, processor(&r)...)
 	b.add(gaps)
 	if n := r.Unaccounted(); n != 0 {

@@ -59,7 +59,8 @@ type Result struct {
 	Moved alone.Moved
 	// Busy is the worker's share of busy time: the median of its seconds.
 	Busy float64
-	// Unexplained is how many gaps of longGap or more there were in ticks beside which the host took nothing of the processor.
+	// Unexplained is how many gaps of longGap or more there were in ticks beside which the host took nothing of the processor, and in which
+	// no thread of the kernel kept the worker off it.
 	Unexplained uint64
 	// TickLongest is the longest tick.
 	TickLongest time.Duration
@@ -95,9 +96,9 @@ type soak struct {
 	waitedBefore time.Duration // in the warm-up
 	usageBefore  alone.Usage
 
-	polls  uint64 // that the worker has told of, at its last tick
-	stolen time.Duration
-	ticks  []tick
+	polls          uint64 // that the worker has told of, at its last tick
+	stolen, waited time.Duration
+	ticks          []tick
 }
 
 // Run runs it.
@@ -291,6 +292,7 @@ const longGap = 5 * time.Millisecond
 type tick struct {
 	long   uint64 // gaps of longGap or more
 	stolen bool   // the host took something of it
+	waited bool   // another thread had it for the best part of each long gap
 }
 
 // watch notes the worker's tick if it is a new one.
@@ -307,19 +309,24 @@ func (s *soak) watch(w *api.Worker) error {
 		return nil
 	}
 	s.polls = polls
-	u, err := alone.Of(cable.ReceiverCPU())
+	waited, u, err := s.processor()
 	if err != nil {
 		return err
 	}
-	s.ticks = append(s.ticks, tick{long: long - before, stolen: u.Stolen > s.stolen})
-	s.stolen = u.Stolen
+	const part = longGap * 4 / 5
+	long -= before
+	s.ticks = append(s.ticks, tick{
+		long: long, stolen: u.Stolen > s.stolen, waited: long > 0 && waited-s.waited >= time.Duration(long)*part,
+	})
+	s.stolen, s.waited = u.Stolen, waited
 	return nil
 }
 
-// unexplained adds up the long gaps of ticks that are not beside a theft: the host's are told in hundredths of a second, some late.
+// unexplained adds up the long gaps of ticks in which no other thread made them and that are not beside a theft: the host's are told in
+// hundredths of a second, some late.
 func unexplained(ticks []tick) (n uint64) {
 	for i, t := range ticks {
-		if !slices.ContainsFunc(ticks[max(0, i-1):min(len(ticks), i+2)], func(t tick) bool { return t.stolen }) {
+		if !t.waited && !slices.ContainsFunc(ticks[max(0, i-1):min(len(ticks), i+2)], func(t tick) bool { return t.stolen }) {
 			n += t.long
 		}
 	}
@@ -339,7 +346,7 @@ func (s *soak) note(w *api.Worker) error {
 		s.first = w
 		s.last = w
 		s.waitedBefore, s.usageBefore, err = s.processor()
-		s.stolen = s.usageBefore.Stolen
+		s.stolen, s.waited = s.usageBefore.Stolen, s.waitedBefore
 		return err
 	}
 	if err := s.watch(w); err != nil {

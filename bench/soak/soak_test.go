@@ -85,7 +85,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// A gap is the host's when it took something in the same tick or in one beside it.
+// A gap is the host's when it took something in the same tick or in one beside it, and another thread's when it had the processor as long.
 func TestUnexplained(t *testing.T) {
 	t.Parallel()
 	stolen := tick{stolen: true}
@@ -96,6 +96,7 @@ func TestUnexplained(t *testing.T) {
 		{nil, 0},
 		{[]tick{{long: 2}}, 2},
 		{[]tick{{long: 2, stolen: true}}, 0},
+		{[]tick{{long: 2, waited: true}, {long: 3}}, 3},
 		{[]tick{{long: 2}, stolen, {long: 1}, {long: 4}, {}, {long: 8}}, 12},
 	} {
 		if n := unexplained(c.ticks); n != c.want {
